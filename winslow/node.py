@@ -1,0 +1,76 @@
+"""What a node says of itself: hardware, share, load, and what it is doing (design 4, nodes/NODE/state)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Presence(StrEnum):
+    """Whether a node takes part."""
+
+    ONLINE = "online"  # bids on offers
+    DRAINING = "draining"  # finishes what runs, bids on nothing
+    OFFLINE = "offline"  # its last will, or its goodbye
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Gpu(_Model):
+    """One GPU; `memory` in bytes."""
+
+    uuid: str
+    vendor: str = "nvidia"
+    name: str = ""
+    memory: int = 0
+
+
+class Hardware(_Model):
+    """What an agent may give to stages in all: its share of the machine. Bytes and cores."""
+
+    cpus: float
+    memory: int
+    disk: int = 0
+    gpus: tuple[Gpu, ...] = ()
+    cpu_model: str = ""
+
+
+class FreeResources(_Model):
+    """What is not reserved now; `gpus` are the UUIDs of free ones."""
+
+    cpus: float
+    memory: int
+    disk: int = 0
+    gpus: tuple[str, ...] = ()
+
+
+class ActiveRun(_Model):
+    """An attempt this node holds."""
+
+    project: str
+    run: int
+    attempt: int
+    stage: str
+    phase: str = ""  # pull, fetch, run, collect
+
+
+class NodeState(_Model):
+    """The retained message that makes a node known. `wall` is for people and for the skew display only."""
+
+    node: str
+    node_uuid: str
+    instance: str  # a new random id per agent start: a late last will of an older instance is ignored
+    presence: Presence
+    host: str = ""
+    boot_id: str = ""
+    version: str = ""
+    runtime: tuple[str, ...] = ()  # "docker", "process"
+    hardware: Hardware = Hardware(cpus=0, memory=0)
+    free: FreeResources = FreeResources(cpus=0, memory=0)
+    labels: tuple[str, ...] = ()  # what a stage's `requires.tags` must be found in
+    runs: tuple[ActiveRun, ...] = ()
+    wall: str = ""  # RFC 3339, UTC
+    note: str = ""  # a sentence when something is wrong, for example "store away: 2 results wait"
