@@ -30,11 +30,16 @@ class Labels:
 
 @dataclass(frozen=True)
 class Mount:
-    """A host directory shown at `target`; for `kind` "overlay", `lower` read through and `upper`+`work` written."""
+    """A host directory shown at `target`.
+
+    With `lower` and `work` it is an overlay: reads fall through to `lower`, which is never changed, and
+    everything written lands in `source` (the upper directory; deletions as whiteouts)."""
 
     target: str
     source: Path
     read_only: bool = False
+    lower: Path | None = None
+    work: Path | None = None
 
 
 @dataclass(frozen=True)

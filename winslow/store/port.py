@@ -84,7 +84,7 @@ class ObjectStore(Protocol):
     def delete(self, key: str, *, if_match: str | None = None) -> None:
         """Remove an object; a missing one is fine. Raises Conflict when `if_match` does not hold."""
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+    def walk(self, prefix: str) -> Iterator[ObjectInfo]:
         """Every object below `prefix`, in key order, fetched in pages of 1,000."""
 
     def list_folder(self, prefix: str) -> Iterator[ObjectInfo | str]:
