@@ -195,7 +195,8 @@ class Project(_Model):
     created: str = ""
     recent_events: tuple[str, ...] = ()
     pipeline: ProjectPipeline
-    env: Env = {}
+    env: Env = {}  # set for this project; stands over the pipeline's own
+    site_env: Env = {}  # as the site had it at the last start
     control: Control = Control()
     priority: int = 0
     runs: tuple[Run, ...] = ()
