@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import pytest
+
+from winslow.address import Address, looks_like, parse
+from winslow.errors import InvalidInput
+
+
+def test_reads_every_form() -> None:
+    assert parse("res:traffic/ulm.mp4") == Address(place="resources", path="traffic/ulm.mp4")
+    assert parse("ulm-7k2f:input/a b.mp4") == Address(place="input", project="ulm-7k2f", path="a b.mp4")
+    assert parse("ulm:output/") == Address(place="output", project="ulm", path="", folder=True)
+    assert parse("ulm#3:x/y") == Address(place="workspace", project="ulm", run=3, path="x/y")
+    assert parse("ulm#3:") == Address(place="workspace", project="ulm", run=3, path="", folder=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "plain", "res:../x", "res:/etc/passwd", "res:a//b", "ulm:elsewhere/x", "res#1:x", "u:input/\0"],
+)
+def test_a_bad_address_says_what_is_wrong(text: str) -> None:
+    with pytest.raises(InvalidInput):
+        parse(text)
+
+
+@pytest.mark.parametrize("text", ["res:a", "ulm#3:x", "ulm:input/x", "ulm-1:output/a/b"])
+def test_values_that_name_a_file(text: str) -> None:
+    assert looks_like(text)
+
+
+@pytest.mark.parametrize("text", ["http://host/x", "12:30", "C:\\x", "a:b", "res:", "0.35", "user:input"])
+def test_ordinary_values_are_left_alone(text: str) -> None:
+    assert not looks_like(text)

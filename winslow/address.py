@@ -1,0 +1,82 @@
+"""Addresses of files, as people and stages write them (design 8).
+
+res:traffic/ulm.mp4      a resource, shared by all projects
+PROJECT:input/a.mp4      a project's upload
+PROJECT:output/a.png     a project's results: its runs' outputs laid over each other
+PROJECT#3:tracks.txt     the workspace of run 3
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from winslow.errors import InvalidInput
+from winslow.pipeline import NAME
+
+_SHAPE = re.compile(r"(?P<root>[A-Za-z0-9][A-Za-z0-9._-]*)(?:#(?P<run>\d+))?:(?P<path>.*)", re.DOTALL)
+FORMS = "res:PATH, PROJECT:input/PATH, PROJECT:output/PATH or PROJECT#RUN:PATH"
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where something is; `path` is relative, without `.` or `..`, and empty for the whole place.
+
+    `folder` is True where it was written with a `/` at the end. `run` is set for a workspace only.
+    """
+
+    place: Literal["resources", "input", "output", "workspace"]
+    path: str
+    project: str = ""
+    run: int | None = None
+    folder: bool = False
+
+
+def looks_like(text: str) -> bool:
+    """Whether an environment value names a file to fetch: `res:…`, or `NAME:input/…` and the like."""
+    match = _SHAPE.fullmatch(text)
+    if match is None:
+        return False
+    path = match["path"]
+    if match["root"] == "res":
+        return match["run"] is None and bool(path) and not path.startswith("/")
+    if NAME.fullmatch(match["root"]) is None:
+        return False
+    return match["run"] is not None or path.startswith(("input/", "output/"))
+
+
+def parse(text: str) -> Address:
+    """Read an address. Raises InvalidInput naming the forms there are."""
+    match = _SHAPE.fullmatch(text)
+    if match is None:
+        raise InvalidInput(f"'{text}' is not an address", hint=f"write {FORMS}")
+    path = match["path"]
+    if match["root"] == "res":
+        if match["run"] is not None:
+            raise InvalidInput(f"'{text}': resources have no runs", hint=f"write {FORMS}")
+        return Address(place="resources", path=_clean(path, text), folder=path.endswith("/") or not path)
+    if match["run"] is not None:
+        return Address(
+            place="workspace",
+            project=match["root"],
+            run=int(match["run"]),
+            path=_clean(path, text),
+            folder=path.endswith("/") or not path,
+        )
+    first, _, rest = path.partition("/")
+    if first not in ("input", "output"):
+        raise InvalidInput(f"'{text}': a project has input/ and output/", hint=f"write {FORMS}")
+    place: Literal["input", "output"] = "input" if first == "input" else "output"
+    return Address(
+        place=place, project=match["root"], path=_clean(rest, text), folder=rest.endswith("/") or not rest
+    )
+
+
+def _clean(path: str, text: str) -> str:
+    parts = path.rstrip("/").split("/") if path.rstrip("/") else []
+    if any(part in ("", ".", "..") for part in parts) or "\0" in path:
+        raise InvalidInput(
+            f"'{text}': a path has no empty part, no '.' and no '..', and does not begin with '/'"
+        )
+    return "/".join(parts)
