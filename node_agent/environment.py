@@ -1,0 +1,75 @@
+"""What a stage finds in its environment, and which files that needs (requirements, last section; design 6).
+
+A value that is an address (`res:…`, `PROJECT:input/…`, `PROJECT:output/…`, `PROJECT#N:…`) is fetched and
+replaced by the path the stage sees. Everything Winslow itself knows is `WINSLOW_*` and cannot be set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from winslow import address
+from winslow.address import Address
+from winslow.project import Run
+
+RESOURCES, INPUT, WORKSPACE, OUTPUT = "/resources", "/input", "/workspace", "/output"
+TARGETS = (RESOURCES, INPUT, WORKSPACE, OUTPUT)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A file, or with `where.folder` everything below, that a stage needs at `target` (as the stage names it)."""
+
+    where: Address
+    target: str
+
+
+def target(where: Address, project_id: str) -> str:
+    """The path a stage sees an address under; another project's files stand below `/resources/@PROJECT/`."""
+    if where.place == "resources":
+        return _join(RESOURCES, where.path)
+    if where.place == "input" and where.project == project_id:
+        return _join(INPUT, where.path)
+    part = str(where.run) if where.place == "workspace" else where.place
+    return _join(RESOURCES, f"@{where.project}", part, where.path)
+
+
+def wanted(project_id: str, run: Run) -> tuple[Wanted, ...]:
+    """Every address that the run's environment or its stage's `inputs:` names, each once."""
+    texts = [each.value for each in run.env.values() if address.looks_like(each.value)]
+    found = {text: address.parse(text) for text in (*run.stage.inputs, *texts)}
+    return tuple(Wanted(where=where, target=target(where, project_id)) for where in found.values())
+
+
+def resolve(
+    *, project_id: str, project_name: str, run: Run, places: Mapping[str, str], gpus: int
+) -> dict[str, str]:
+    """The final environment. `places` maps `/resources` and so on to the path the stage really sees."""
+    requires = run.stage.requires
+    final = {}
+    for name, each in run.env.items():
+        value = each.value
+        if address.looks_like(value):
+            seen = target(address.parse(value), project_id)
+            root = next(root for root in TARGETS if seen == root or seen.startswith(root + "/"))
+            value = places[root] + seen.removeprefix(root)
+        final[name] = value
+    final |= {
+        "WINSLOW_PROJECT_ID": project_id,
+        "WINSLOW_PROJECT_NAME": project_name,
+        "WINSLOW_STAGE_NAME": run.stage.name,
+        "WINSLOW_RUN": str(run.n),
+        "WINSLOW_DIR_RESOURCES": places[RESOURCES],
+        "WINSLOW_DIR_INPUT": places[INPUT],
+        "WINSLOW_DIR_WORKSPACE": places[WORKSPACE],
+        "WINSLOW_DIR_OUTPUT": places[OUTPUT],
+        "WINSLOW_RES_CORES": f"{requires.cpus:g}",
+        "WINSLOW_RES_RAM_MB": str(requires.memory >> 20),
+        "WINSLOW_RES_GPU_COUNT": str(gpus),
+    }
+    return final
+
+
+def _join(*parts: str) -> str:
+    return "/".join(part for part in parts if part)

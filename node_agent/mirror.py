@@ -1,0 +1,124 @@
+"""The project documents this agent knows, kept fresh by hints, by its own writes and by listings (design 3, 4).
+
+A hint only says that a document should be read; what is true stands in the store. Reads of one
+document are coalesced: however many hints arrive, at most one read runs and one more waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+
+from winslow import lifecycle
+from winslow.errors import NotFound, WinslowError
+from winslow.lifecycle import Event
+from winslow.project import Project, Tombstone
+from winslow.store.documents import Documents
+
+Document = Project | Tombstone
+OnChange = Callable[[str, Document | None, Document | None], None]
+
+
+class Mirror:
+    """Documents by project id. `on_change(id, old, new)` is called in the loop, once per newer revision;
+    `new` is None where a read said that the document does not exist."""
+
+    def __init__(self, *, documents: Documents, executor: Executor, on_change: OnChange) -> None:
+        self._documents = documents
+        self._executor = executor
+        self._on_change = on_change
+        self._known: dict[str, tuple[Document, str]] = {}
+        self._reading: dict[str, asyncio.Task[None]] = {}
+        self._again: set[str] = set()
+        self.last_error: WinslowError | None = None
+
+    def get(self, project_id: str) -> Document | None:
+        """The newest version known here."""
+        entry = self._known.get(project_id)
+        return entry[0] if entry else None
+
+    def all(self) -> list[Document]:
+        """Every document known here."""
+        return [document for document, _ in self._known.values()]
+
+    def hint(self, project_id: str, revision: int | None) -> None:
+        """Somebody says there is a newer version; None where the revision is not told."""
+        known = self.get(project_id)
+        if revision is not None and known is not None and known.revision >= revision:
+            return
+        self._schedule(project_id)
+
+    def _schedule(self, project_id: str) -> None:
+        if project_id in self._reading:
+            self._again.add(project_id)
+            return
+        task = asyncio.get_running_loop().create_task(self._read(project_id), name=f"read {project_id}")
+        self._reading[project_id] = task
+
+    async def _read(self, project_id: str) -> None:
+        try:
+            await self.refresh(project_id)
+        except WinslowError as error:
+            self.last_error = error  # the next listing reads it; the agent shows it in its presence
+        finally:
+            self._reading.pop(project_id, None)
+            if project_id in self._again:
+                self._again.discard(project_id)
+                self._schedule(project_id)
+
+    async def refresh(self, project_id: str) -> Document | None:
+        """Read one document now. Raises StoreUnreachable."""
+        loop = asyncio.get_running_loop()
+        try:
+            document, etag = await loop.run_in_executor(self._executor, self._documents.read, project_id)
+        except NotFound:
+            self._put(project_id, None, "")
+            return None
+        self._put(project_id, document, etag)
+        return document
+
+    async def sweep(self) -> None:
+        """Compare a listing with what is known and read what differs. Raises StoreUnreachable."""
+        loop = asyncio.get_running_loop()
+        listed = await loop.run_in_executor(self._executor, self._documents.project_etags)
+        self.last_error = None
+        changed = [
+            each for each, etag in listed.items() if each not in self._known or self._known[each][1] != etag
+        ]
+        gone = [
+            each for each in self._known if each not in listed
+        ]  # absence in a listing proves nothing: read
+        for project_id in changed + gone:
+            await self.refresh(project_id)
+
+    async def commit(self, project_id: str, event: Event) -> Document:
+        """Apply an event by conditional PUT and remember the result.
+
+        Raises what `lifecycle.apply` raises, NotFound, or StoreUnreachable when the outcome is unknown.
+        """
+        loop = asyncio.get_running_loop()
+        document, etag = await loop.run_in_executor(
+            self._executor, lambda: self._documents.update(project_id, event, apply=lifecycle.apply)
+        )
+        self._put(project_id, document, etag)
+        return document
+
+    def _put(self, project_id: str, document: Document | None, etag: str) -> None:
+        old = self.get(project_id)
+        if document is None:
+            if old is not None:
+                del self._known[project_id]
+                self._on_change(project_id, old, None)
+            return
+        if old is not None and old.revision >= document.revision:
+            return
+        self._known[project_id] = (document, etag)
+        self._on_change(project_id, old, document)
+
+    async def close(self) -> None:
+        """Stop reading."""
+        tasks = list(self._reading.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from node_agent.environment import resolve, wanted
+from winslow.pipeline import Requirements, StageDefinition
+from winslow.project import EnvValue, Origin, Run
+
+PLACES = {"/resources": "/r", "/input": "/i", "/workspace": "/w", "/output": "/o"}
+
+
+def run(env: dict[str, str], inputs: tuple[str, ...] = ()) -> Run:
+    stage = StageDefinition(
+        name="detect", image="i", inputs=inputs, requires=Requirements(cpus=1.5, memory=2 << 30)
+    )
+    return Run(n=3, stage=stage, env={k: EnvValue(value=v, origin=Origin.RUN) for k, v in env.items()})
+
+
+def test_addresses_become_paths_and_the_rest_stays() -> None:
+    final = resolve(
+        project_id="ulm-7k2f",
+        project_name="Ulm [red]",
+        run=run({
+            "VIDEO": "res:a/b.mp4",
+            "MASK": "ulm-7k2f:input/m.png",
+            "OLD": "b10:output/x.csv",
+            "PREV": "ulm-7k2f#2:tracks.txt",
+            "URL": "http://host/x",
+        }),
+        places=PLACES,
+        gpus=2,
+    )  # fmt: skip
+    assert final["VIDEO"] == "/r/a/b.mp4"
+    assert final["MASK"] == "/i/m.png"
+    assert final["OLD"] == "/r/@b10/output/x.csv"
+    assert final["PREV"] == "/r/@ulm-7k2f/2/tracks.txt"
+    assert final["URL"] == "http://host/x"
+    assert final["WINSLOW_PROJECT_NAME"] == "Ulm [red]"
+    assert final["WINSLOW_DIR_OUTPUT"] == "/o"
+    assert (final["WINSLOW_RES_CORES"], final["WINSLOW_RES_RAM_MB"]) == ("1.5", "2048")
+    assert final["WINSLOW_RES_GPU_COUNT"] == "2"
+
+
+def test_each_address_is_wanted_once() -> None:
+    found = wanted("p", run({"A": "res:x", "B": "res:x", "C": "plain"}, inputs=("res:x", "res:dir/")))
+    assert [(each.where.path, each.where.folder, each.target) for each in found] == [
+        ("x", False, "/resources/x"),
+        ("dir", True, "/resources/dir"),
+    ]
