@@ -60,8 +60,10 @@ class ObjectStore(Protocol):
     def get(self, key: str) -> Blob:
         """Read an object whole. Raises NotFound."""
 
-    def get_range(self, key: str, offset: int, length: int) -> bytes:
-        """Up to `length` bytes from `offset`; shorter at the end, empty past it. Raises NotFound."""
+    def get_range(self, key: str, offset: int, length: int, *, etag: str | None = None) -> bytes:
+        """Up to `length` bytes from `offset`; shorter at the end, empty past it.
+
+        Raises NotFound, or Conflict when the object's ETag is no longer `etag`."""
 
     def stat(self, key: str) -> ObjectInfo:
         """Raises NotFound."""
@@ -74,8 +76,9 @@ class ObjectStore(Protocol):
         if_match: str | None = None,
         if_none_match: bool = False,
         content_type: str = "application/octet-stream",
+        sha256: str = "",
     ) -> str:
-        """Write an object whole and return its ETag.
+        """Write an object whole and return its ETag; `sha256` (hex), if given, is kept as user metadata.
 
         With `if_match` (an ETag) or `if_none_match` the write is conditional and raises Conflict when
         the store answers 412 (or 404 for `if_match` on a missing key, or 409 on a race).
@@ -91,9 +94,11 @@ class ObjectStore(Protocol):
         """One level below `prefix` (ending in `/`): objects, and sub-prefixes as strings ending in `/`."""
 
     def delete_prefix(self, prefix: str) -> int:
-        """Remove every object and every open multipart upload below `prefix`; the number of objects removed."""
+        """Remove every object and open multipart upload below `prefix`; the number of objects removed."""
 
-    def create_upload(self, key: str, *, sha256: str = "", content_type: str = "application/octet-stream") -> str:
+    def create_upload(
+        self, key: str, *, sha256: str = "", content_type: str = "application/octet-stream"
+    ) -> str:
         """Begin a multipart upload, keeping `sha256` (hex) as user metadata; its upload id."""
 
     def upload_part(self, key: str, upload_id: str, number: int, data: bytes) -> Part:
@@ -112,7 +117,9 @@ class ObjectStore(Protocol):
         """Drop an upload and its parts; a missing one is fine."""
 
     def download(self, key: str, path: Path, *, etag: str | None = None) -> ObjectInfo:
-        """Stream an object into `path` (created or truncated). Raises NotFound, or Conflict if `etag` moved."""
+        """Stream an object into `path` (created or truncated).
+
+        Raises NotFound, or Conflict when the object's ETag is no longer `etag`."""
 
     def presigned_get(self, key: str, *, seconds: int) -> str:
         """A link that lets anybody read the object for that long."""
