@@ -1,0 +1,206 @@
+"""The payloads that Winslow sends over MQTT, as frozen models (design 4).
+
+`winslow.node.NodeState` (as a last will with no more than its required fields) and the samples of
+`winslow.metrics` are payloads too; `codec.py` says which topic carries which. Everything here may come
+from a stranger: texts and lists are bounded, numbers finite. Unknown fields are ignored, so that a
+newer program can say more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from winslow.lifecycle import state_of
+from winslow.pipeline import Requirements
+from winslow.project import Project, Run, RunState, Tombstone
+
+MAX_TEXT = 2048
+MAX_SENTENCE = 400  # what a summary keeps of a reason: it stays a few hundred bytes
+MAX_LIST = 64
+MAX_INPUTS = (
+    64  # with keys of 1 KiB, the most S3 allows, a hint stays below codec.MAX_BYTES whatever the keys hold
+)
+
+Text = Annotated[str, Field(max_length=MAX_TEXT)]
+Count = Annotated[int, Field(ge=0, lt=10**9)]
+Bytes = Annotated[int, Field(ge=0, lt=2**63)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class ActiveSummary(_Message):
+    """A run that has not ended, as a project's summary shows it; `node` is empty while it is queued."""
+
+    n: Count
+    k: Count
+    stage: Text
+    state: RunState
+    node: Text = ""
+    percent: Percent | None = None
+
+
+class ProjectSummary(_Message):
+    """`projects/ID/state`: what a list of projects shows. `state` is one of `lifecycle.ProjectState`, kept as
+    text so that a newer program's word does not make the message unreadable."""
+
+    id: Text
+    revision: Count
+    name: Text
+    tags: tuple[Text, ...] = Field(default=(), max_length=MAX_LIST)
+    state: Text
+    reason: Text = ""
+    next_stage: Text | None = None
+    active: tuple[ActiveSummary, ...] = Field(default=(), max_length=MAX_LIST)
+    updated: Text = ""  # RFC 3339 UTC, for people
+
+    @classmethod
+    def of(
+        cls,
+        document: Project | Tombstone,
+        *,
+        updated: str = "",
+        percents: Mapping[tuple[int, int], float] | None = None,
+    ) -> ProjectSummary:
+        """The summary of a document as it stands; `percents` by (run, attempt), where they are known."""
+        state, reason = state_of(document)
+        if isinstance(document, Tombstone):
+            return cls(
+                id=document.id,
+                revision=document.revision,
+                name=_cut(document.name),
+                state=state,
+                updated=updated,
+            )
+        return cls(
+            id=document.id,
+            revision=document.revision,
+            name=_cut(document.name),
+            tags=tuple(_cut(tag) for tag in document.tags[:MAX_LIST]),
+            state=state,
+            reason=_cut(reason),
+            next_stage=document.control.next_stage,
+            active=tuple(_active(run, percents or {}) for run in document.active[:MAX_LIST]),
+            updated=updated,
+        )
+
+
+class OfferInput(_Message):
+    """A file the run will read: its store key and size in bytes (0: not known)."""
+
+    key: Annotated[str, Field(max_length=1024)]
+    size: Bytes = 0
+
+
+class OfferHint(_Message):
+    """`projects/ID/offers/N.K`: says that a run waits. A hint that one should read the document, never an
+    order; `inputs` are the first 64."""
+
+    project: Text
+    run: Count
+    attempt: Count
+    stage: Text
+    image: Text
+    requires: Requirements = Requirements()
+    inputs: tuple[OfferInput, ...] = Field(default=(), max_length=MAX_INPUTS)
+    priority: Annotated[int, Field(ge=-(10**9), le=10**9)] = 0
+    revision: Count = 0
+
+    @classmethod
+    def of(cls, project: Project, run: Run, *, inputs: Sequence[OfferInput] = ()) -> OfferHint:
+        """The offer of a queued run."""
+        return cls(
+            project=project.id,
+            run=run.n,
+            attempt=run.next_k,
+            stage=run.stage.name,
+            image=run.stage.image,
+            requires=run.stage.requires,
+            inputs=tuple(inputs[:MAX_INPUTS]),
+            priority=project.priority,
+            revision=project.revision,
+        )
+
+
+BidKind = Literal[
+    "bid",  # would run it at this cost
+    "busy",  # fits the node, but not now
+    "pass",  # does not fit the node
+    "withdrawn",  # takes an earlier bid back: the next rank goes at once
+]
+
+
+class BidMessage(_Message):
+    """`projects/ID/bids/N.K/NODE`. `cost` in seconds is the sum of `parts`; None unless `kind` is `bid`."""
+
+    project: Text
+    run: Count
+    attempt: Count
+    node: Text
+    instance: Text
+    kind: BidKind
+    cost: Amount | None = None
+    parts: dict[Annotated[str, Field(max_length=64)], Amount] = Field(default={}, max_length=64)
+    reason: Text = ""
+
+
+class Phase(StrEnum):
+    """What an attempt does at the moment."""
+
+    PULL = "pull"  # fetches the image
+    FETCH = "fetch"  # fetches inputs and workspace
+    RUN = "run"
+    COLLECT = "collect"  # stores results
+
+
+class Progress(_Message):
+    """`projects/ID/runs/N.K/progress`. `bytes` of `total` (0: not known), `rate` in bytes per second, `eta`
+    in seconds; `text` is the stage's own last progress line."""
+
+    phase: Phase
+    percent: Percent | None = None
+    bytes: Bytes = 0
+    total: Bytes = 0
+    rate: Amount = 0.0
+    eta: Amount | None = None
+    text: Text = ""
+
+
+class PipelineNotice(_Message):
+    """`pipelines/NAME`: this revision is the newest. An empty payload says that the pipeline was deleted."""
+
+    name: Text
+    revision: Count
+
+
+@dataclass(frozen=True)
+class LogChunk:
+    """`projects/ID/runs/N.K/log`: archive records as bytes; `data` begins at `offset` of the whole log."""
+
+    offset: int
+    data: bytes
+
+
+def _active(run: Run, percents: Mapping[tuple[int, int], float]) -> ActiveSummary:
+    held = run.attempt if run.state.held else None
+    k = held.k if held else run.next_k
+    return ActiveSummary(
+        n=run.n,
+        k=k,
+        stage=run.stage.name,
+        state=run.state,
+        node=held.node if held else "",
+        percent=percents.get((run.n, k)),
+    )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_SENTENCE else text[: MAX_SENTENCE - 1] + "…"
