@@ -146,6 +146,7 @@ class BidMessage(_Message):
     attempt: Count
     node: Text
     instance: Text
+    round: Count = 1  # of the election (design 5.3): answers of an earlier one count for nothing
     kind: BidKind
     cost: Amount | None = None
     parts: dict[Annotated[str, Field(max_length=64)], Amount] = Field(default={}, max_length=64)
