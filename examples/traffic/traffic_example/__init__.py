@@ -1,0 +1,1 @@
+"""Road users in a video: who, where, how fast. Three stage programs for Winslow: detect, track, analyse."""
