@@ -1,0 +1,107 @@
+"""Offers, bids, and the rules about each alone (design 5); `election.py` puts them together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from hashlib import blake2b
+from itertools import groupby
+from typing import Literal, NamedTuple
+
+from winslow.pipeline import Requirements
+
+
+class OfferId(NamedTuple):
+    """The attempt that would be number `attempt` of run `run`; never offered again once it was claimed."""
+
+    project: str
+    run: int
+    attempt: int
+
+    def __str__(self) -> str:
+        return f"{self.project}/{self.run}.{self.attempt}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A queued run in a document. `age` is the store's own time of the queueing, used only for order."""
+
+    id: OfferId
+    requires: Requirements
+    priority: int = 0  # higher goes first
+    age: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the node says to an offer. `parts` are a bid's seconds by name (`placement.price`)."""
+
+    kind: Literal["bid", "busy", "pass"]
+    parts: Mapping[str, float] = field(default_factory=dict)
+    reason: str = ""  # why busy or pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bid:
+    """An answer as it is published on projects/ID/bids/N.K/NODE, or taken back."""
+
+    offer: OfferId
+    node: str
+    instance: str
+    round: int
+    kind: Literal["bid", "busy", "pass", "withdrawn"]
+    cost: float | None = None  # seconds; set on a bid
+    parts: Mapping[str, float] = field(default_factory=dict)
+    reason: str = ""
+
+
+@lru_cache(maxsize=1 << 14)
+def spread(offer: OfferId, node: str) -> float:
+    """hash(offer, node) in [0, 1), the same everywhere: ties, choices and delays differ for each offer."""
+    digest = blake2b(f"{offer}/{node}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def in_order(offer: Offer) -> tuple[int, float, OfferId]:
+    """Sort key: higher priority first, then the older."""
+    return (-offer.priority, offer.age, offer.id)
+
+
+def choose(offers: Iterable[Offer], *, node: str, limit: int, peers: int) -> list[Offer]:
+    """The at most `limit` offers to bid on, in the order to bid: by priority, then by hash among the oldest.
+
+    `peers` is how many nodes choose: all of them together cover that many times `limit` of the oldest. The
+    oldest itself is always among them, so that none waits for ever behind luckier ones.
+    """
+    ordered = sorted(offers, key=in_order)
+    chosen: list[Offer] = []
+    for _, group in groupby(ordered, key=lambda offer: offer.priority):
+        room, same = limit - len(chosen), list(group)
+        if room <= 0:
+            break
+        if len(same) > room:
+            oldest, *others = same[: room * max(peers, 1)]
+            lucky = sorted(others, key=lambda offer: spread(offer.id, node))[: room - 1]
+            same = sorted([oldest, *lucky], key=in_order)
+        chosen += same
+    return chosen
+
+
+def rank_key(bid: Bid) -> tuple[float, float, str]:
+    """Sort key of bids on one offer: the cheapest first, ties by hash."""
+    return (math.inf if bid.cost is None else bid.cost, spread(bid.offer, bid.node), bid.node)
+
+
+def sound(bid: Bid) -> bool:
+    """Whether the numbers can be reckoned with."""
+    cost_ok = bid.cost is not None and math.isfinite(bid.cost) and bid.cost >= 0
+    return bid.round >= 1 and (cost_ok or bid.kind != "bid")
+
+
+def replaces(bid: Bid, before: Bid) -> bool:
+    """Within a round an answer is final, but for a bid that is withdrawn."""
+    if bid.instance != before.instance or bid.round != before.round:
+        return bid.round >= before.round
+    return before.kind == "bid" and bid.kind == "withdrawn"
