@@ -1,4 +1,4 @@
-"""The project documents this agent knows, kept fresh by hints, by its own writes and by listings (design 3, 4).
+"""The project documents this agent knows, fresh by hints, by its own writes and by listings (design 3, 4).
 
 A hint only says that a document should be read; what is true stands in the store. Reads of one
 document are coalesced: however many hints arrive, at most one read runs and one more waits.
