@@ -1,16 +1,23 @@
-"""Pipeline and stage definitions: what a team writes in a file (requirements R1110 to R1130)."""
+"""Pipeline and stage definitions: what a team writes in a file (requirements R1110 to R1130).
+
+The models say what is valid; `parse` (in `definition_text`, shown here as well) reads the YAML and says
+where something is not.
+"""
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B?|B)?")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B?|B)?", re.IGNORECASE)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)")
 _UNITS = {
     "": 1, "B": 1, "K": 10**3, "KB": 10**3, "KI": 2**10, "KIB": 2**10, "M": 10**6, "MB": 10**6, "MI": 2**20,
@@ -21,37 +28,76 @@ _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def parse_size(value: object) -> int:
-    """Bytes from `8GiB`, `500 MB` or a plain number of bytes. Raises ValueError naming the units."""
-    if isinstance(value, int) and not isinstance(value, bool):
+    """Bytes from `8GiB` or `500 MB`; an int is bytes already. Raises ValueError naming the units.
+
+    A text without a unit is refused (but for 0): `memory: 16` in a file means gigabytes to its writer.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
-    match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError("not a size: write a number with KiB, MiB, GiB or TiB (or KB, MB, GB, TB), for example 8GiB")
+    text = value.strip() if isinstance(value, str) else ""
+    match = _SIZE.fullmatch(text)
+    if match is None or (not match[2] and float(match[1])):
+        raise ValueError(
+            "not a size: write a number with KiB, MiB, GiB or TiB (or KB, MB, GB, TB), for example 8GiB"
+            + _nearest_unit(text, ("B", "KiB", "MiB", "GiB", "TiB", "KB", "MB", "GB", "TB"))
+        )
     return int(float(match[1]) * _UNITS[(match[2] or "").upper()])
 
 
 def parse_duration(value: object) -> float:
-    """Seconds from `90s`, `15m`, `2h` or `3d`. Raises ValueError naming the units."""
-    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    """Seconds from `90s`, `15m`, `2h` or `3d`; a number is seconds already. Raises ValueError."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    text = value.strip() if isinstance(value, str) else ""
+    match = _DURATION.fullmatch(text)
     if match is None:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
-        raise ValueError("not a duration: write a number with s, m, h or d, for example 15m")
+        raise ValueError(
+            "not a duration: write a number with s, m, h or d, for example 15m"
+            + _nearest_unit(text, tuple(_SECONDS), {"sec": "s", "min": "m", "hour": "h", "day": "d"})
+        )
     return float(match[1]) * _SECONDS[match[2]]
+
+
+def _nearest_unit(text: str, units: tuple[str, ...], words: Mapping[str, str] = MappingProxyType({})) -> str:
+    """A suggestion to append, when `text` is a number with a wrong unit; else nothing."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)", text)
+    if match is None:
+        return ""
+    number, given = match.groups()
+    for word, unit in words.items():
+        if given.lower().startswith(word):
+            return f"; did you mean {number}{unit}?"
+    folded = {unit.lower(): unit for unit in units}
+    close = difflib.get_close_matches(given.lower(), folded, n=1, cutoff=0.5)
+    return f"; did you mean {number}{folded[close[0]]}?" if close else ""
+
+
+def _lost_after(value: object) -> object:
+    return value if value is None or value == "never" else parse_duration(value)
+
+
+def _input(value: str) -> str:
+    path = value.removeprefix("res:")
+    if path == value or not path or path.startswith("/") or ".." in path.split("/"):
+        raise ValueError(
+            "not an address in the resources: write res:FOLDER/FILE, for example res:traffic/ulm.mp4"
+        )
+    return value
 
 
 def _name(value: str) -> str:
     if not NAME.fullmatch(value):
-        raise ValueError("a name is 1 to 63 small letters, digits, '.', '_' or '-', and begins and ends with a letter or digit")
+        raise ValueError(
+            "a name is 1 to 63 small letters, digits, '.', '_' or '-', with a letter or digit at both ends"
+        )
     return value
 
 
-def _env(value: dict[str, str]) -> dict[str, str]:
-    for key in value:
-        if not ENV_NAME.fullmatch(key):
-            raise ValueError(f"'{key}' is not a name for an environment variable (letters, digits, '_')")
-        if key.startswith("WINSLOW_"):
-            raise ValueError(f"'{key}': names that begin with WINSLOW_ are set by Winslow itself")
+def _env_name(value: str) -> str:
+    if not ENV_NAME.fullmatch(value):
+        raise ValueError(f"'{value}' is not a name for an environment variable (letters, digits, '_')")
+    if value.startswith("WINSLOW_"):
+        raise ValueError(f"'{value}': names that begin with WINSLOW_ are set by Winslow itself")
     return value
 
 
@@ -63,10 +109,14 @@ def _scalar_text(value: Any) -> Any:
 
 
 Name = Annotated[str, AfterValidator(_name)]
-Size = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
-Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
-EnvText = Annotated[str, BeforeValidator(_scalar_text)]
-Env = Annotated[dict[str, EnvText], AfterValidator(_env)]
+Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=int | str)]
+EnvText = Annotated[str, BeforeValidator(_scalar_text, json_schema_input_type=str | int | float | bool)]
+Env = dict[Annotated[str, AfterValidator(_env_name)], EnvText]
+Address = Annotated[str, AfterValidator(_input)]
+LostAfter = Annotated[
+    Annotated[float, Field(gt=0)] | Literal["never"] | None,
+    BeforeValidator(_lost_after, json_schema_input_type=str | float | None),
+]
 
 
 class _Definition(BaseModel):
@@ -119,10 +169,12 @@ class StageDefinition(_Definition):
     user: str = ""
     workdir: str = ""
     env: Env = {}
-    inputs: tuple[str, ...] = ()  # res: addresses that are placed under /resources though no variable names them
+    inputs: tuple[
+        Address, ...
+    ] = ()  # res: addresses that are placed under /resources though no variable names them
     requires: Requirements = Requirements()
     retry: Retry = Retry()
-    lost_after: Duration | Literal["never"] | None = None  # seconds of observed silence; None: max(15 min, 5 % of run time)
+    lost_after: LostAfter = None  # seconds of observed silence; None: max(15 min, 5 % of the running time)
     comment: str = ""
 
 
@@ -139,7 +191,9 @@ class PipelineDefinition(_Definition):
         seen: set[str] = set()
         for stage in self.stages:
             if stage.name in seen:
-                raise ValueError(f"two stages are called '{stage.name}'; a stage's name is unique in its pipeline")
+                raise ValueError(
+                    f"two stages are called '{stage.name}'; a stage's name is unique in its pipeline"
+                )
             seen.add(stage.name)
         return self
 
@@ -152,3 +206,21 @@ class PipelineDefinition(_Definition):
         names = [stage.name for stage in self.stages]
         position = names.index(name) + 1 if name in names else len(names)
         return self.stages[position] if position < len(names) else None
+
+
+def parse(text: str, *, source: str) -> PipelineDefinition:
+    """Read a definition from YAML text; `source` (a file's name) stands in the messages.
+
+    Raises `definition_text.InvalidDefinition`, which lists every problem with line, column and key.
+    """
+    from winslow.definition_text import read
+
+    return read(text, source=source)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a definition file (draft 2020-12), for editors that check while one types."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **PipelineDefinition.model_json_schema(mode="validation"),
+    }
