@@ -164,21 +164,10 @@ class Skip:
 @dataclass(frozen=True, order=True)
 class Segment:
     """A piece of an archive as the store holds it: the offset of its first byte, and how many lines
-    (of all streams) ended before it."""
+    (of all streams) ended before it. `winslow.store.layout` makes its key and reads it back."""
 
     first_byte: int
     first_line: int
-
-    @property
-    def name(self) -> str:
-        """The last part of its key; names sort as offsets do."""
-        return f"{self.first_byte:016d}-{self.first_line}.log"
-
-    @classmethod
-    def named(cls, name: str) -> Segment | None:
-        """The segment of that name; None for any other text (names in a store are hostile)."""
-        match = re.fullmatch(r"([0-9]{16})-([0-9]{1,16})\.log", name)
-        return cls(int(match[1]), int(match[2])) if match else None
 
 
 def holding(segments: Iterable[Segment], position: int) -> list[Segment]:

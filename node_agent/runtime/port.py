@@ -8,7 +8,7 @@ goes on when the agent dies, and `find` shows it to the next agent.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -65,7 +65,8 @@ class ContainerSpec:
 
 @dataclass(frozen=True)
 class ContainerStatus:
-    """A container as the engine knows it now."""
+    """A container as the engine knows it now. `error` is a sentence, set where the stage's command could not
+    be run at all or the engine lost it; `exit_code` is 128 + the number of the signal that ended it."""
 
     id: str
     labels: Labels
@@ -128,6 +129,13 @@ class ContainerRuntime(Protocol):
 
     async def check(self) -> str:
         """The engine's version in a sentence. Raises RuntimeFailure when it cannot be used, with a hint."""
+
+    def places(self, mounts: Iterable[Mount]) -> Mapping[str, str]:
+        """For each mount's target the path at which the stage sees it (not the target itself where stages
+        are plain processes): what the `WINSLOW_DIR_*` variables must say. Known before `create`."""
+
+    async def overlays(self, directory: Path) -> bool:
+        """Whether mounts with `lower` work for directories below `directory` (which exists); tried, not guessed."""
 
     async def has_image(self, image: str) -> bool:
         """Whether `ensure_image` would have nothing to fetch."""

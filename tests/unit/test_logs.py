@@ -97,17 +97,7 @@ def test_times_are_padded_so_that_text_order_is_time_order() -> None:
             logs.exact_time(bad)
 
 
-def test_segment_names_sort_as_offsets_and_hostile_names_are_none() -> None:
-    assert Segment(1048576, 12).name == "0000000001048576-12.log"
-    assert Segment.named("0000000001048576-12.log") == Segment(1048576, 12)
-    for name in (
-        "",
-        "../0000000001048576-12.log",
-        "1-1.log",
-        "0000000001048576-12.log\n",
-        "٠" * 16 + "-1.log",
-    ):
-        assert Segment.named(name) is None
+def test_a_reader_takes_the_segment_its_position_falls_into_and_all_later_ones() -> None:
     segments = [Segment(0, 0), Segment(100, 3), Segment(200, 9)]
     assert logs.holding(reversed(segments), 0) == segments
     assert logs.holding(segments, 99) == segments

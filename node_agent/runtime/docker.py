@@ -1,0 +1,273 @@
+"""The container runtime on a Docker engine, with the defaults of design 6.
+
+Output comes from the `local` log driver (facts: it keeps bytes) and is read from its first byte each
+time: the engine's `since` goes by clocks. Containers are found by their labels alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from contextlib import aclosing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import docker
+import docker.errors
+
+from node_agent.runtime import containers
+from node_agent.runtime.engine import AWAY, Answer, Engine
+from node_agent.runtime.frames import FrameReader
+from node_agent.runtime.images import Images
+from node_agent.runtime.port import (
+    ContainerSpec,
+    ContainerStatus,
+    ContainerUsage,
+    Labels,
+    Mount,
+    OutputChunk,
+    PullProgress,
+    RuntimeFailure,
+)
+from winslow.logs import Skip, Stream
+
+_BACKOFF = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+
+
+class DockerRuntime:
+    """One engine; `base_url` None takes Docker's own settings (DOCKER_HOST and its like).
+
+    `stall` is how many seconds a pull may show no sign of life."""
+
+    name = "docker"
+
+    def __init__(self, *, base_url: str | None = None, stall: float = 180.0) -> None:
+        self._engine = Engine(base_url)
+        self._images = Images(self._engine, stall=stall)
+        self._samples: dict[str, tuple[int, int]] = {}  # container -> CPU and clock at the last usage, ns
+
+    async def check(self) -> str:
+        """The engine's version. Raises RuntimeFailure when it does not answer or is too old."""
+        version = await self._engine.call(lambda client: client.version())
+        return f"Docker Engine {version['Version']} (API {version['ApiVersion']})"
+
+    def places(self, mounts: Iterable[Mount]) -> dict[str, str]:
+        """A container sees every mount at its target."""
+        return {mount.target: mount.target for mount in mounts}
+
+    async def overlays(self, directory: Path) -> bool:
+        """Whether mounts with `lower` work for directories below `directory`: tried with a container of
+        an empty image that is never started (reading from it mounts its volumes)."""
+        root = directory / ".overlay-probe"
+        for part in ("lower", "upper", "work"):
+            (root / part).mkdir(parents=True, exist_ok=True)
+        (root / "lower" / "seen").write_bytes(b"")
+        labels = Labels(site="", node_uuid="", project="", run=0, attempt=0, claim="")
+        mount = Mount(target="/probe", source=root / "upper", lower=root / "lower", work=root / "work")
+        name = f"winslow-probe-{os.getpid()}-{id(mount):x}"
+        spec = ContainerSpec(
+            name=name,
+            labels=labels,
+            image=containers.PROBE_IMAGE,
+            directory=root,
+            command=("none",),
+            mounts=(mount,),
+        )
+        try:
+            await self._engine.call(containers.import_probe)
+            container = await self.create(spec)
+            try:
+                await self._engine.call(
+                    lambda client: containers.drain(client.get_archive(container, "/probe/seen")[0])
+                )
+            finally:
+                await self.remove(container)
+        except (RuntimeFailure, docker.errors.APIError):
+            return False
+        return True
+
+    async def has_image(self, image: str) -> bool:
+        """Whether the engine has it."""
+        return await self._images.digest(image) is not None
+
+    async def ensure_image(self, image: str, progress: PullProgress) -> str:
+        """Pull it unless present. Raises RuntimeFailure(image_unavailable)."""
+        return await self._images.ensure(image, progress)
+
+    async def create(self, spec: ContainerSpec) -> str:
+        """Create the container, and a volume for each overlay. Raises RuntimeFailure."""
+        try:
+            return await self._engine.call(lambda client: containers.create(client, spec))
+        except docker.errors.ImageNotFound as error:
+            raise RuntimeFailure(
+                f"image '{spec.image}' is not on this node", kind="image_unavailable"
+            ) from error
+        except docker.errors.APIError as error:
+            raise containers.refused(f"creating {spec.name}", error) from error
+
+    async def start(self, container: str) -> None:
+        """Start it; one that runs or has ended is left alone. Raises RuntimeFailure with the engine's words."""
+        try:
+            found = await self._engine.call(lambda client: client.inspect_container(container))
+            if found["State"]["Status"] == "created":
+                await self._engine.call(lambda client: client.start(container))
+        except docker.errors.APIError as error:
+            raise containers.refused("starting the container", error) from error
+
+    async def status(self, container: str) -> ContainerStatus | None:
+        """As the engine knows it. `error` is set where the command could not be run at all."""
+        try:
+            return await self._engine.call(
+                lambda client: containers.status(client, client.inspect_container(container))
+            )
+        except docker.errors.NotFound:
+            return None
+        except docker.errors.APIError as error:
+            raise containers.refused("looking at the container", error) from error
+
+    async def wait(self, container: str) -> ContainerStatus:
+        """Return when it has ended; an engine that is away is asked again for ever.
+        Raises RuntimeFailure when the container is gone."""
+        pauses = _pauses()
+        while True:
+            with contextlib.suppress(docker.errors.APIError, RuntimeFailure, *AWAY):
+                status = await self.status(container)
+                if status is None:
+                    break
+                if status.state == "exited":
+                    return status
+                if status.state == "running":
+                    async for _ in self._engine.read(partial(self._waiting, container), len):
+                        pauses = _pauses()
+                    continue
+            await asyncio.sleep(next(pauses))
+        raise RuntimeFailure(
+            f"container {container[:12]} is gone",
+            hint="somebody removed it with docker; start the stage again",
+        )
+
+    def _waiting(self, container: str) -> Answer[bytes]:
+        response = self._engine.post(f"/containers/{container}/wait", {}, {})
+        return Answer(response, response.raw.stream(1 << 10))
+
+    async def output(self, container: str) -> AsyncGenerator[OutputChunk, None]:
+        """All it wrote. When the engine's stream ends the log is read once more from its first byte, since
+        an engine may end a followed one early; what was had already is skipped by count."""
+        had: dict[Stream, int] = {"stdout": 0, "stderr": 0}
+        pauses = _pauses()
+        while True:
+            whole = False
+            try:
+                status = await self.status(container)
+                if status is None:
+                    raise RuntimeFailure(
+                        f"container {container[:12]} is gone, and the rest of its output with it"
+                    )
+                if status.state != "created":
+                    frames, skip = FrameReader(), Skip(had)
+                    opened = partial(self._logs, container, frames, follow=status.state == "running")
+                    async with aclosing(self._engine.read(opened, _bytes)) as answer:
+                        async for chunks in answer:
+                            for chunk in chunks:
+                                rest = skip.rest(chunk.stream, chunk.data, chunk.complete)
+                                if rest is not None:
+                                    had[chunk.stream] += len(rest) + chunk.complete
+                                    pauses = _pauses()
+                                    yield replace(chunk, data=rest)
+                    whole = status.state == "exited" and not frames.torn
+            except RuntimeFailure as error:
+                if not error.retryable:
+                    raise
+            except (docker.errors.APIError, *AWAY):
+                whole = False  # the engine went away in the middle: again, from the start
+            if whole:
+                return
+            await asyncio.sleep(next(pauses))
+
+    def _logs(self, container: str, frames: FrameReader, *, follow: bool) -> Answer[list[OutputChunk]]:
+        response = self._engine.get(
+            f"/containers/{container}/logs",
+            {"stdout": 1, "stderr": 1, "timestamps": 1, "follow": int(follow)},
+        )
+        return Answer(response, (frames.feed(block) for block in response.raw.stream(1 << 16)))
+
+    async def usage(self, container: str) -> ContainerUsage | None:
+        """One sample; `cpus` is 0 in a container's first one."""
+        try:
+            stats = await self._engine.call(
+                lambda client: client.stats(container, stream=False, one_shot=True)
+            )
+        except docker.errors.NotFound:
+            return None
+        except docker.errors.APIError as error:
+            raise containers.refused("reading the container's use", error) from error
+        memory = stats.get("memory_stats") or {}
+        if not memory.get("usage"):
+            self._samples.pop(container, None)
+            return None
+        cpu = int(stats["cpu_stats"]["cpu_usage"]["total_usage"])
+        clock = int(asyncio.get_running_loop().time() * 1e9)
+        before = self._samples.get(container)
+        self._samples[container] = (cpu, clock)
+        cache = memory.get("stats") or {}
+        disk = (stats.get("blkio_stats") or {}).get("io_service_bytes_recursive") or []
+        networks = (stats.get("networks") or {}).values()
+        return ContainerUsage(
+            cpus=max(0, cpu - before[0]) / (clock - before[1]) if before and clock > before[1] else 0.0,
+            memory=max(0, memory["usage"] - cache.get("inactive_file", cache.get("total_inactive_file", 0))),
+            read_bytes=sum(entry["value"] for entry in disk if entry["op"].lower() == "read"),
+            written_bytes=sum(entry["value"] for entry in disk if entry["op"].lower() == "write"),
+            net_in=sum(network["rx_bytes"] for network in networks),
+            net_out=sum(network["tx_bytes"] for network in networks),
+            processes=(stats.get("pids_stats") or {}).get("current", 0),
+        )
+
+    async def stop(self, container: str, *, grace: float) -> None:
+        """SIGTERM to its first process (which passes it on), SIGKILL to all after `grace` seconds."""
+        with contextlib.suppress(docker.errors.NotFound):
+            try:
+                await self._engine.call(lambda client: client.stop(container, timeout=max(0, round(grace))))
+            except docker.errors.APIError as error:
+                if error.status_code != 404:
+                    raise containers.refused("stopping the container", error) from error
+
+    async def remove(self, container: str) -> None:
+        """Kill and remove it with its volumes; one that is gone already is fine."""
+        self._samples.pop(container, None)
+        try:
+            await self._engine.call(lambda client: containers.remove(client, container))
+        except docker.errors.APIError as error:
+            raise containers.refused("removing the container", error) from error
+
+    async def find(self, site: str, node_uuid: str) -> list[ContainerStatus]:
+        """All containers of this site and node, running or not."""
+
+        def search(client: docker.APIClient) -> list[ContainerStatus]:
+            labels = [f"{containers.LABEL}site={site}", f"{containers.LABEL}node={node_uuid}"]
+            found = []
+            for container in client.containers(all=True, filters={"label": labels}):
+                with contextlib.suppress(docker.errors.NotFound):  # removed since the listing
+                    found.append(containers.status(client, client.inspect_container(container["Id"])))
+            return found
+
+        try:
+            return await self._engine.call(search)
+        except docker.errors.APIError as error:
+            raise containers.refused("listing containers", error) from error
+
+    async def close(self) -> None:
+        """Release threads and connections; containers go on."""
+        await asyncio.get_running_loop().run_in_executor(None, self._engine.close)
+
+
+def _pauses() -> Iterator[float]:
+    yield from _BACKOFF
+    while True:
+        yield _BACKOFF[-1]
+
+
+def _bytes(chunks: list[OutputChunk]) -> int:
+    return sum(len(chunk.data) + 64 for chunk in chunks)
