@@ -39,6 +39,7 @@ _RUN_KEY = re.compile(_NUMBER + r"\." + _NUMBER)
 NODE_STATES = "nodes/+/state"
 NODE_METRICS = "nodes/+/metrics"
 NODE_HISTORIES = "nodes/+/history"
+PROJECT_TOPICS = "projects/#"
 PROJECT_STATES = "projects/+/state"
 OFFERS = "projects/+/offers/+"
 BIDS = "projects/+/bids/+/+"
