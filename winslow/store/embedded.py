@@ -6,6 +6,7 @@ If-None-Match) for create, update and delete, also through a crash.
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sysconfig
@@ -20,7 +21,8 @@ from winslow.errors import WinslowError
 from winslow.store.daemon import LOOPBACK, Daemon, kept_ports
 
 _READY_SECONDS = 60.0
-_PROBE_SECONDS = 2.0
+_PROBE_SECONDS = 10.0
+_PROBE_KEY = ".winslow-probe"
 # Every port `weed mini` listens on. A gRPC port not given is its component's port + 10000, maybe taken.
 _PORT_FLAGS = (
     "s3.port",
@@ -96,7 +98,7 @@ class EmbeddedStore:
         return self._daemon.pid
 
     def start(self) -> None:
-        """Start it and wait until the bucket is there. Raises Unreachable."""
+        """Start it and wait until its bucket works. Raises Unreachable."""
         if self.running:
             return
         for folder in (self.directory, self.directory / "data"):
@@ -166,7 +168,11 @@ def weed_command(program: str, directory: Path, *, ports: list[int]) -> list[str
 
 
 def bucket_ready(address: str, access_key: str, secret_key: str, bucket: str) -> bool:
-    """Whether the S3 server at `address` (host:port) has the bucket; it is made if it lacks."""
+    """Whether the S3 server at `address` (host:port) takes and gives back an object of this bucket.
+
+    The bucket is made if it lacks. A server may answer before its disks do: SeaweedFS's first read
+    then takes six seconds, which this probe waits for. The probe's object is removed.
+    """
     pool = urllib3.PoolManager(
         timeout=urllib3.Timeout(total=_PROBE_SECONDS), retries=urllib3.Retry(total=0), maxsize=1
     )
@@ -176,6 +182,10 @@ def bucket_ready(address: str, access_key: str, secret_key: str, bucket: str) ->
     try:
         if not client.bucket_exists(bucket):
             client.make_bucket(bucket)
+        client.put_object(bucket, _PROBE_KEY, io.BytesIO(_PROBE_KEY.encode()), len(_PROBE_KEY))
+        with client.get_object(bucket, _PROBE_KEY) as answer:
+            answer.read()
+        client.remove_object(bucket, _PROBE_KEY)
     except (S3Error, urllib3.exceptions.HTTPError):
         return False
     finally:
