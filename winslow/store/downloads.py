@@ -1,0 +1,132 @@
+"""One object on its way to a disk (`files.py` says what is promised)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from winslow.errors import Conflict, StoreUnreachable, WinslowError
+from winslow.store import disk
+from winslow.store.patience import Patience
+from winslow.store.pool import Counter, Progress, in_parallel
+from winslow.store.port import ObjectInfo, ObjectStore
+
+RANGE_SIZE = 16 << 20
+PARALLEL = 4
+
+
+def download_file(
+    store: ObjectStore,
+    key: str,
+    path: Path,
+    *,
+    sha256: str = "",
+    etag: str | None = None,
+    size: int | None = None,
+    progress: Progress | None = None,
+    range_size: int = RANGE_SIZE,
+    patience: Patience | None = None,
+) -> ObjectInfo:
+    """Fetch an object to `path`, which is replaced only by a whole, verified file. Its folder exists.
+
+    With both `etag` and `size` (from a listing or a manifest) no request but the fetching itself is made.
+    Verified by `sha256` (hex), else by the one the uploader stored, else by size alone. `progress` gets
+    the number of bytes that have newly arrived (ranges that an earlier try left count at once); raising in
+    it stops the transfer, which can be gone on with.
+
+    Raises NotFound, Conflict when the object is not (or no longer) the one with `etag` or the same file
+    is being downloaded already, WinslowError for a damaged object, StoreUnreachable, OSError.
+    """
+    patience = patience or Patience()
+    counter = Counter(progress)
+    if etag is None or size is None:
+        held = patience.ask(lambda: store.stat(key))
+        if etag is not None and held.etag != etag:
+            raise Conflict(f"{store}: {key} was replaced meanwhile")
+        etag, size, sha256 = held.etag, held.size, sha256 or held.sha256
+    # Of fixed length: a name of 255 bytes has no room for a suffix.
+    name = hashlib.sha256(os.fsencode(path.name) + b"\0" + key.encode()).hexdigest()[:24]
+    beside, record = path.with_name(f".{name}.part"), path.with_name(f".{name}.resume")
+    with disk.locked(beside) as fd:
+        if size <= range_size:
+            info = _fetch_whole(store, key, beside, etag, patience)
+            counter.add(info.size)
+        else:
+            _Ranges(store, key, fd, etag, size, range_size).fetch(record, counter, patience)
+            info = ObjectInfo(key=key, etag=etag, size=size, sha256=sha256)
+        expected = sha256 or info.sha256
+        if os.fstat(fd).st_size != info.size or (expected and disk.digest(fd) != expected):
+            beside.unlink()
+            record.unlink(missing_ok=True)
+            raise WinslowError(
+                f"{store}: {key}: what arrived is not what was uploaded (sha256 {expected or 'not known'})",
+                hint="try again; if it stays so, the object in the store is damaged: upload it anew",
+            )
+        os.fsync(fd)
+        beside.rename(path)
+        record.unlink(missing_ok=True)
+    return ObjectInfo(key=key, etag=info.etag, size=info.size, modified=info.modified, sha256=expected)
+
+
+def _fetch_whole(store: ObjectStore, key: str, beside: Path, etag: str, patience: Patience) -> ObjectInfo:
+    try:
+        return patience.ask(lambda: store.download(key, beside, etag=etag))
+    except BaseException:
+        beside.unlink(missing_ok=True)  # nothing to go on with
+        raise
+
+
+@dataclass(frozen=True)
+class _Ranges:
+    """A large object that fills the file `fd` range by range."""
+
+    store: ObjectStore
+    key: str
+    fd: int
+    etag: str
+    size: int
+    range_size: int
+
+    def fetch(self, record: Path, counter: Counter, patience: Patience) -> None:
+        """Fetch what `record` (offsets that are on the disk, one a line) does not name yet."""
+        done = self._begin(record)
+        counter.add(sum(self._length(offset) for offset in done))
+        lock = threading.Lock()
+        with record.open("a") as lines:
+
+            def one(offset: int) -> None:
+                length = self._length(offset)
+                data = patience.ask(lambda: self.store.get_range(self.key, offset, length, etag=self.etag))
+                if len(data) != length:
+                    raise StoreUnreachable(f"{self.store}: {self.key}: {len(data)} of {length} bytes came")
+                disk.write(self.fd, data, offset)
+                os.fdatasync(self.fd)  # before the record says that it is there
+                with lock:
+                    lines.write(f"{offset}\n")
+                    lines.flush()
+                counter.add(length)
+
+            offsets = range(0, self.size, self.range_size)
+            in_parallel(PARALLEL, "download", one, [offset for offset in offsets if offset not in done])
+
+    def _begin(self, record: Path) -> set[int]:
+        """Offsets that are there already; makes the file and the record ready."""
+        header = f"{self.etag} {self.size} {self.range_size}\n"
+        done: set[int] = set()
+        with suppress(FileNotFoundError):
+            first, *rest = record.read_text().splitlines(keepends=True) or [""]
+            if first == header and os.fstat(self.fd).st_size == self.size:
+                # A line without its end was being written when somebody died.
+                done = {int(line) for line in rest if line.endswith("\n")} & set(
+                    range(0, self.size, self.range_size)
+                )
+        os.ftruncate(self.fd, self.size)
+        record.write_text(header + "".join(f"{offset}\n" for offset in sorted(done)))
+        return done
+
+    def _length(self, offset: int) -> int:
+        return min(self.range_size, self.size - offset)

@@ -1,0 +1,171 @@
+"""Pipeline definitions in the store: the user's text byte for byte, and a head that names the current one.
+
+A text is written first, under a revision nobody else has (a conditional create), then the head with a
+condition on what was read. Revisions rise and may have gaps; a text without a head is never shown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from winslow.errors import Conflict, InvalidInput, NotFound, StoreUnreachable
+from winslow.project import SCHEMA
+from winslow.store import layout
+from winslow.store.documents import JSON
+from winslow.store.patience import Patience
+from winslow.store.port import ObjectStore
+
+YAML = "application/yaml"
+
+
+class PipelineHead(BaseModel):
+    """The document `documents/pipelines/<name>.json`; `sha256` (hex) is its text's, `updated` is for people."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True, serialize_by_alias=True)
+
+    schema_: int = Field(default=SCHEMA, alias="schema")
+    name: str
+    revision: int = Field(ge=1)
+    updated: str = ""
+    by: str = ""
+    sha256: str
+
+
+class PipelineText(NamedTuple):
+    """A definition as it was applied."""
+
+    head: PipelineHead
+    text: str
+
+
+class Pipelines:
+    """Definitions by name. Blocking and safe for threads, as the store is."""
+
+    def __init__(self, store: ObjectStore, *, patience: Patience | None = None) -> None:
+        self._store = store
+        self._patience = patience or Patience()
+
+    def apply(self, name: str, text: str, *, by: str = "", updated: str = "") -> int:
+        """Make `text` the current definition and return its revision; the same text again changes nothing.
+
+        The caller has checked the text. Raises InvalidInput for a bad name, StoreUnreachable when the outcome
+        stayed unknown.
+        """
+        data = text.encode()
+        digest = hashlib.sha256(data).hexdigest()
+        last: StoreUnreachable | None = None
+        mine: int | None = None  # the revision whose text is ours
+        for _ in self._patience.tries():
+            try:
+                held, etag = self._head(name)
+                if held is not None and held.sha256 == digest:
+                    return held.revision
+                if mine is None or (held is not None and mine <= held.revision):
+                    mine = self._claim(name, data, self._next(name, held))
+                head = PipelineHead(name=name, revision=mine, updated=updated, by=by, sha256=digest)
+                encoded = (head.model_dump_json(indent=1) + "\n").encode()
+                key = layout.pipeline_document(name)
+                self._store.put(key, encoded, if_match=etag, if_none_match=etag is None, content_type=JSON)
+                return mine
+            except Conflict:
+                pass  # somebody else's head, or our own whose answer was lost: the next read tells
+            except StoreUnreachable as error:
+                last = error
+        raise StoreUnreachable(
+            f"applying pipeline '{name}': the store gave no clear answer in time; whether it was done is unknown",
+            hint="apply it again: the same text changes nothing",
+        ) from last
+
+    def read(self, name: str) -> PipelineText:
+        """The current definition. Raises NotFound naming the pipeline, InvalidInput for a damaged one."""
+        missing: NotFound | None = None
+        for _ in range(3):
+            head, _etag = self._head(name)
+            if head is None:
+                break
+            key = layout.pipeline_text(name, head.revision)
+            try:
+                data = self._store.get(key).data
+            except NotFound as error:
+                missing = error  # deleted, or deleted and applied anew, between the two reads
+                continue
+            if hashlib.sha256(data).hexdigest() != head.sha256:
+                raise InvalidInput(
+                    f"{key}: the text is not the one that was applied", hint=f"apply pipeline '{name}' again"
+                )
+            return PipelineText(head=head, text=data.decode())
+        raise NotFound(
+            f"there is no pipeline '{name}'", hint="winslow pipeline list shows the pipelines"
+        ) from missing
+
+    def heads(self) -> list[PipelineHead]:
+        """Every pipeline's head, by name."""
+        heads = []
+        for info in self._store.walk(layout.PIPELINE_DOCUMENTS):
+            name = layout.pipeline_of_document(info.key)
+            head = self._head(name)[0] if name is not None else None
+            if head is not None:  # None: deleted since the listing
+                heads.append(head)
+        return heads
+
+    def delete(self, name: str) -> None:
+        """Remove the head, then the texts; projects go on with their own copies.
+
+        Raises NotFound, Conflict when it was applied anew meanwhile, StoreUnreachable.
+        """
+        head, etag = self._head(name)
+        if head is None:
+            raise NotFound(f"there is no pipeline '{name}'", hint="winslow pipeline list shows the pipelines")
+        try:
+            self._store.delete(layout.pipeline_document(name), if_match=etag)
+        except Conflict as error:
+            raise Conflict(
+                f"pipeline '{name}' was applied anew meanwhile", hint="look at it, then delete it again"
+            ) from error
+        # In rising order and never beyond what the head named: an apply that comes meanwhile chooses a
+        # revision above every text it sees.
+        for revision in self._revisions(name):
+            if revision <= head.revision:
+                self._store.delete(layout.pipeline_text(name, revision))
+
+    def _head(self, name: str) -> tuple[PipelineHead | None, str | None]:
+        key = layout.pipeline_document(name)
+        try:
+            blob = self._store.get(key)
+        except NotFound:
+            return None, None
+        try:
+            head = PipelineHead.model_validate_json(blob.data)
+        except ValidationError as error:
+            raise InvalidInput(f"{key}: not a valid pipeline document: {error}") from error
+        if head.schema_ > SCHEMA:
+            raise InvalidInput(
+                f"{key}: written by a newer Winslow (schema {head.schema_}, this program knows {SCHEMA})",
+                hint="install the newer version here",
+            )
+        return head, blob.etag
+
+    def _next(self, name: str, head: PipelineHead | None) -> int:
+        return 1 + (head.revision if head is not None else max(self._revisions(name), default=0))
+
+    def _revisions(self, name: str) -> list[int]:
+        keys = (info.key for info in self._store.walk(layout.pipeline_texts(name)))
+        return sorted(revision for key in keys if (revision := layout.revision_of_text(key)) is not None)
+
+    def _claim(self, name: str, data: bytes, revision: int) -> int:
+        """Write the text under the first free revision from `revision` on."""
+        while True:
+            key = layout.pipeline_text(name, revision)
+            try:
+                self._store.put(key, data, if_none_match=True, content_type=YAML)
+                return revision
+            except Conflict:
+                try:
+                    if self._store.get(key).data == data:
+                        return revision
+                except NotFound:
+                    pass
+            revision += 1
