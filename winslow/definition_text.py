@@ -7,17 +7,15 @@ line and column, and scalars stay the text that was written (`CONF: 0.350` reach
 
 from __future__ import annotations
 
-import difflib
-import re
-import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from winslow.errors import InvalidInput
 from winslow.pipeline import PipelineDefinition
+from winslow.validation import Path, explain, shown
 
 if TYPE_CHECKING:
     from ruamel.yaml.nodes import Node
@@ -28,8 +26,6 @@ MAX_DEPTH = 32
 MAX_PROBLEMS = 50
 
 _TAGS = {"str", "int", "float", "bool", "null", "map", "seq", "timestamp"}
-
-Path = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
@@ -83,7 +79,11 @@ def read(text: str, *, source: str) -> PipelineDefinition:
         definition = PipelineDefinition.model_validate(data)
     except ValidationError as error:
         known = {problem.key for problem in reading.problems}
-        reading.problems.extend(p for p in _explain(error, reading, data) if p.key not in known)
+        for fault in explain(error, PipelineDefinition):
+            # The models' own rule about stage names has no path; `check_stage_names` knows the place.
+            if fault.path and shown(fault.path) not in known:
+                position = _nearest_position(reading, fault.path, on_key=fault.on_key)
+                reading.fault(fault.path, position, fault.message, fault.nearest)
         raise InvalidDefinition(reading.problems[:MAX_PROBLEMS]) from None
     if reading.problems:
         raise InvalidDefinition(reading.problems[:MAX_PROBLEMS])
@@ -132,14 +132,6 @@ def _at(node: Node) -> Position:
     return Position(node.start_mark.line + 1, node.start_mark.column + 1)
 
 
-def _shown(path: Path) -> str:
-    """`stages[0].env.CONF`."""
-    text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
-
-
 @dataclass
 class _Reading:
     """Turns nodes into dicts, lists and texts, keeping where each came from."""
@@ -152,7 +144,7 @@ class _Reading:
     _count: int = 0
 
     def fault(self, path: Path, position: Position, message: str, nearest: str = "") -> None:
-        self.problems.append(Problem(self.source, position, _shown(path), message, nearest))
+        self.problems.append(Problem(self.source, position, shown(path), message, nearest))
 
     def plain(self, node: Node, path: Path) -> Any:
         """The node as plain data; problems are collected, not raised."""
@@ -234,69 +226,6 @@ class _Reading:
             first.setdefault(name, index)
 
 
-_SENTENCES = {
-    "string_type": "text is expected here",
-    "tuple_type": "a list is expected here, for example [a, b]",
-    "dict_type": "a mapping is expected here (KEY: VALUE)",
-    "model_type": "a mapping is expected here (KEY: VALUE)",
-    "int_parsing": "a whole number is expected here",
-    "int_from_float": "a whole number is expected here",
-    "float_parsing": "a number is expected here",
-    "string_too_short": "this must not be empty",
-    "finite_number": "a finite number is expected here",
-}
-
-
-def _explain(error: ValidationError, reading: _Reading, data: Mapping[str, Any]) -> Iterator[Problem]:
-    for detail in error.errors(include_url=False):
-        path: Path = tuple(detail["loc"])
-        kind, on_key = detail["type"], path[-1:] == ("[key]",)
-        path = path[:-1] if on_key else path
-        if not path:
-            continue  # the models' own rule about stage names; `check_stage_names` knows the place
-        if kind == "too_short" and detail["input"]:
-            continue  # there are stages, but wrong ones: each has its own line
-        position = _nearest_position(reading, path, on_key=on_key or kind == "extra_forbidden")
-        nearest = ""
-        if kind == "extra_forbidden":
-            valid = [key for key in _valid_keys(path[:-1]) if key not in _value_at(data, path[:-1])]
-            close = difflib.get_close_matches(str(path[-1]).lower(), valid, n=1, cutoff=0.5)
-            nearest = close[0] if close else ""
-            advice = f"did you mean '{nearest}'?" if nearest else "valid here: " + ", ".join(valid)
-            message = f"unknown key '{path[-1]}'; {advice}"
-        elif kind == "missing":
-            nearest = str(path[-1])
-            message = f"the key '{path[-1]}' is missing"
-        elif kind == "value_error":
-            message = str(detail["ctx"]["error"])
-        elif kind == "too_short" and path == ("stages",):
-            message = "a pipeline needs at least one stage"
-        elif kind in ("enum", "literal_error"):
-            expected = str(detail["ctx"]["expected"])
-            close = difflib.get_close_matches(str(detail["input"]), re.findall(r"'([^']*)'", expected), n=1)
-            nearest = close[0] if close else ""
-            message = f"{expected} is expected here" + (f"; did you mean '{nearest}'?" if nearest else "")
-        else:
-            message = _SENTENCES.get(kind, detail["msg"][:1].lower() + detail["msg"][1:])
-        if kind not in ("missing", "extra_forbidden", "too_short") and not on_key:
-            message = f"{message} (found: {_excerpt(detail['input'])})"
-        yield Problem(reading.source, position, _shown(path), message, nearest)
-
-
-def _excerpt(value: object) -> str:
-    if value is None:
-        return "nothing"
-    if isinstance(value, str):
-        return repr(value if len(value) <= 60 else value[:57] + "...")
-    return (
-        "a list"
-        if isinstance(value, list | tuple)
-        else "a mapping"
-        if isinstance(value, dict)
-        else repr(value)
-    )
-
-
 def _nearest_position(reading: _Reading, path: Path, *, on_key: bool) -> Position:
     """Of the value (or key) at `path`; for what is missing, of the mapping it is missing from."""
     if on_key and path in reading.keys:
@@ -304,28 +233,3 @@ def _nearest_position(reading: _Reading, path: Path, *, on_key: bool) -> Positio
     while path not in reading.values and path:
         path = path[:-1]
     return reading.values[path]
-
-
-def _value_at(data: Any, path: Path) -> Mapping[str, Any]:
-    for part in path:
-        data = data[part]
-    return data if isinstance(data, dict) else {}
-
-
-def _valid_keys(path: Path) -> list[str]:
-    """The keys that a definition may have at `path`."""
-    model: type[BaseModel] | None = PipelineDefinition
-    for part in path:
-        if isinstance(part, int):
-            continue
-        annotation = model.model_fields[part].annotation if model and part in model.model_fields else None
-        model = next(_models(annotation), None)
-    return list(model.model_fields) if model else []
-
-
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    elif get_origin(annotation) in (Union, types.UnionType, tuple, Annotated):
-        for part in get_args(annotation):
-            yield from _models(part)

@@ -99,7 +99,8 @@ def test_no_stage() -> None:
 @pytest.mark.parametrize(
     ("stage", "column", "key", "nearest"),
     [
-        ("{name: x, image: y, imge: z}", 23, "imge", ""),
+        ("{name: x, image: y, imge: z}", 23, "imge", "image"),
+        ("{name: x, image: y, qqqqq: z}", 23, "qqqqq", ""),
         ("{name: x, imge: y}", 13, "imge", "image"),
         ("{name: x, image: y, requires: {cpu: 3}}", 34, "requires.cpu", "cpus"),
         ("{name: x, image: y, requires: {gpus: {Count: 3}}}", 41, "requires.gpus.Count", "count"),
