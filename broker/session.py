@@ -24,14 +24,14 @@ import aiomqtt
 
 from broker import codec, topics
 from broker.codec import Payload
-from broker.connection import WINDOW, Address, Link, AccessRefused, backoff, explain, opened
+from broker.connection import WINDOW, AccessRefused, Address, Link, backoff, explain, opened
 from broker.inbox import Inbox, Raw, Received
 from broker.outbox import Outbox, Outgoing
 from broker.snapshot import SnapshotReader
 from broker.topics import Malformed, Topic, Travel
 from winslow.errors import BrokerUnreachable, InvalidInput
 
-__all__ = ["Counters", "AccessRefused", "Received", "Session", "Will"]
+__all__ = ["AccessRefused", "Counters", "Received", "Session", "Will"]
 
 STABLE_SECONDS = 10.0
 GOODBYE_SECONDS = 2.0
