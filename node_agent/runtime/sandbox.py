@@ -1,0 +1,58 @@
+"""Bubblewrap: the command line that gives a stage its usual paths without a container engine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from node_agent.runtime.port import Mount
+
+_ISOLATION = ("--unshare-pid", "--die-with-parent")
+_AS_THEY_ARE = ("dev", "tmp")
+
+
+def bubblewrap_works() -> bool:
+    """Tried, not guessed: it may be missing, or user namespaces may be forbidden."""
+    command = [
+        "bwrap",
+        *_ISOLATION,
+        "--ro-bind",
+        "/",
+        "/",
+        "--dev-bind",
+        "/dev",
+        "/dev",
+        "--proc",
+        "/proc",
+        "true",
+    ]
+    try:
+        return subprocess.run(command, capture_output=True, timeout=20, check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def bubblewrap(mounts: Iterable[Mount], *, home: Path, workdir: str) -> list[str]:
+    """The command line up to and with `--`: a root of its own in which everything of the machine is
+    read-only but `/dev` and `/tmp`, and the mounts stand at their targets."""
+    mounts = tuple(mounts)
+    own = {
+        mount.target.strip("/").partition("/")[0]
+        for mount in mounts
+        if mount.target.strip("/").count("/") == 0
+    }
+    command = ["bwrap", *_ISOLATION, "--proc", "/proc"]
+    for entry in sorted(os.scandir("/"), key=lambda entry: entry.name):
+        if entry.name == "proc" or entry.name in own:
+            continue
+        if entry.is_symlink():
+            command += ["--symlink", os.readlink(entry.path), entry.path]  # noqa: PTH115  # a link's text as it is
+        elif entry.is_dir():
+            kind = "--dev-bind" if entry.name in _AS_THEY_ARE else "--ro-bind-try"
+            command += [kind, entry.path, entry.path]
+    command += ["--bind", str(home), str(home)]
+    for mount in mounts:
+        command += ["--ro-bind" if mount.read_only else "--bind", str(mount.source), mount.target]
+    return [*command, "--chdir", workdir, "--"]
