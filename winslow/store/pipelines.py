@@ -1,7 +1,9 @@
 """Pipeline definitions in the store: the user's text byte for byte, and a head that names the current one.
 
 A text is written first, under a revision nobody else has (a conditional create), then the head with a
-condition on what was read. Revisions rise and may have gaps; a text without a head is never shown.
+condition on what was read. Revisions rise and may have gaps; a text that no head names is never shown.
+A deleted pipeline's head stays as a tombstone of a few hundred bytes: not every store keeps a condition
+on DELETE, and so a name's revisions rise for ever.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ class PipelineHead(BaseModel):
     updated: str = ""
     by: str = ""
     sha256: str
+    deleted: bool = False
 
 
 class PipelineText(NamedTuple):
@@ -61,14 +64,14 @@ class Pipelines:
         for _ in self._patience.tries():
             try:
                 held, etag = self._head(name)
-                if held is not None and held.sha256 == digest:
+                if held is not None and held.sha256 == digest and not held.deleted:
                     return held.revision
-                if mine is None or (held is not None and mine <= held.revision):
-                    mine = self._claim(name, data, self._next(name, held))
-                head = PipelineHead(name=name, revision=mine, updated=updated, by=by, sha256=digest)
-                encoded = (head.model_dump_json(indent=1) + "\n").encode()
-                key = layout.pipeline_document(name)
-                self._store.put(key, encoded, if_match=etag, if_none_match=etag is None, content_type=JSON)
+                newest = held.revision if held is not None else 0
+                if mine is None or mine <= newest:
+                    mine = self._claim(name, data, newest + 1)
+                self._write(
+                    PipelineHead(name=name, revision=mine, updated=updated, by=by, sha256=digest), etag
+                )
                 return mine
             except Conflict:
                 pass  # somebody else's head, or our own whose answer was lost: the next read tells
@@ -84,7 +87,7 @@ class Pipelines:
         missing: NotFound | None = None
         for _ in range(3):
             head, _etag = self._head(name)
-            if head is None:
+            if head is None or head.deleted:
                 break
             key = layout.pipeline_text(name, head.revision)
             try:
@@ -97,9 +100,7 @@ class Pipelines:
                     f"{key}: the text is not the one that was applied", hint=f"apply pipeline '{name}' again"
                 )
             return PipelineText(head=head, text=data.decode())
-        raise NotFound(
-            f"there is no pipeline '{name}'", hint="winslow pipeline list shows the pipelines"
-        ) from missing
+        raise _none(name) from missing
 
     def heads(self) -> list[PipelineHead]:
         """Every pipeline's head, by name."""
@@ -107,29 +108,47 @@ class Pipelines:
         for info in self._store.walk(layout.PIPELINE_DOCUMENTS):
             name = layout.pipeline_of_document(info.key)
             head = self._head(name)[0] if name is not None else None
-            if head is not None:  # None: deleted since the listing
+            if head is not None and not head.deleted:
                 heads.append(head)
         return heads
 
-    def delete(self, name: str) -> None:
-        """Remove the head, then the texts; projects go on with their own copies.
+    def delete(self, name: str, *, by: str = "", updated: str = "") -> None:
+        """Mark the head deleted and remove the texts; projects go on with their own copies.
 
-        Raises NotFound, Conflict when it was applied anew meanwhile, StoreUnreachable.
+        Raises NotFound, or StoreUnreachable when the outcome stayed unknown.
         """
-        head, etag = self._head(name)
-        if head is None:
-            raise NotFound(f"there is no pipeline '{name}'", hint="winslow pipeline list shows the pipelines")
-        try:
-            self._store.delete(layout.pipeline_document(name), if_match=etag)
-        except Conflict as error:
-            raise Conflict(
-                f"pipeline '{name}' was applied anew meanwhile", hint="look at it, then delete it again"
-            ) from error
-        # In rising order and never beyond what the head named: an apply that comes meanwhile chooses a
-        # revision above every text it sees.
-        for revision in self._revisions(name):
-            if revision <= head.revision:
-                self._store.delete(layout.pipeline_text(name, revision))
+        last: StoreUnreachable | None = None
+        tried = False
+        for _ in self._patience.tries():
+            try:
+                head, etag = self._head(name)
+                if head is None or (head.deleted and not tried):
+                    raise _none(name)
+                if not head.deleted:
+                    tried = True
+                    gone = head.model_copy(update={"deleted": True, "by": by, "updated": updated})
+                    self._write(gone, etag)
+                self._remove_texts(name, head.revision)
+                return
+            except Conflict:
+                pass  # applied anew meanwhile, or our own write whose answer was lost: the next read tells
+            except StoreUnreachable as error:
+                last = error
+        raise StoreUnreachable(
+            f"deleting pipeline '{name}': the store gave no clear answer in time; whether it was done is unknown",
+            hint="look whether it is still listed",
+        ) from last
+
+    def _remove_texts(self, name: str, last: int) -> None:
+        for info in self._store.walk(layout.pipeline_texts(name)):
+            revision = layout.revision_of_text(info.key)
+            if revision is not None and revision <= last:
+                self._store.delete(info.key)
+
+    def _write(self, head: PipelineHead, etag: str | None) -> None:
+        data = (head.model_dump_json(indent=1) + "\n").encode()
+        key = layout.pipeline_document(head.name)
+        self._store.put(key, data, if_match=etag, if_none_match=etag is None, content_type=JSON)
 
     def _head(self, name: str) -> tuple[PipelineHead | None, str | None]:
         key = layout.pipeline_document(name)
@@ -148,13 +167,6 @@ class Pipelines:
             )
         return head, blob.etag
 
-    def _next(self, name: str, head: PipelineHead | None) -> int:
-        return 1 + (head.revision if head is not None else max(self._revisions(name), default=0))
-
-    def _revisions(self, name: str) -> list[int]:
-        keys = (info.key for info in self._store.walk(layout.pipeline_texts(name)))
-        return sorted(revision for key in keys if (revision := layout.revision_of_text(key)) is not None)
-
     def _claim(self, name: str, data: bytes, revision: int) -> int:
         """Write the text under the first free revision from `revision` on."""
         while True:
@@ -169,3 +181,7 @@ class Pipelines:
                 except NotFound:
                     pass
             revision += 1
+
+
+def _none(name: str) -> NotFound:
+    return NotFound(f"there is no pipeline '{name}'", hint="winslow pipeline list shows the pipelines")

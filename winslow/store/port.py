@@ -85,7 +85,9 @@ class ObjectStore(Protocol):
         """
 
     def delete(self, key: str, *, if_match: str | None = None) -> None:
-        """Remove an object; a missing one is fine. Raises Conflict when `if_match` does not hold."""
+        """Remove an object; a missing one is fine. Raises Conflict when `if_match` does not hold.
+
+        MinIO ignores the condition: there it is looked at just before, which is no decision to build on."""
 
     def walk(self, prefix: str) -> Iterator[ObjectInfo]:
         """Every object below `prefix`, in key order, fetched in pages of 1,000."""
@@ -108,7 +110,9 @@ class ObjectStore(Protocol):
         """Parts the server already has. Raises NotFound when the upload is gone."""
 
     def list_uploads(self, prefix: str) -> list[tuple[str, str]]:
-        """Open multipart uploads as (key, upload id)."""
+        """Open multipart uploads as (key, upload id).
+
+        MinIO shows them only for a `prefix` that is a whole key, and drops open ones itself after a day."""
 
     def complete_upload(self, key: str, upload_id: str, parts: list[Part]) -> str:
         """Join the parts; the object's ETag."""

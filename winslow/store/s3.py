@@ -124,13 +124,18 @@ class S3Store:
 
     def delete(self, key: str, *, if_match: str | None = None) -> None:
         """See port."""
-        headers = {"If-Match": f'"{if_match}"'} if if_match is not None else {}
+        headers = {}
+        if if_match is not None:
+            try:
+                held = self.stat(key)
+            except NotFound:
+                return
+            if held.etag != if_match:
+                raise Conflict(f"{self}: DELETE {key}: changed meanwhile")
+            headers["If-Match"] = f'"{if_match}"'
         answer = self._wire.call("DELETE", check_key(key), headers=headers)
-        if answer.status == 404 and answer.code != "NoSuchBucket":
-            return
-        if answer.status == 412 and if_match is not None and self._missing(key):
-            return
-        self._accept(answer, "DELETE", key, (200, 204))
+        if answer.status != 404 or answer.code == "NoSuchBucket":
+            self._accept(answer, "DELETE", key, (200, 204))
 
     def walk(self, prefix: str) -> Iterator[ObjectInfo]:
         """See port."""
@@ -271,13 +276,6 @@ class S3Store:
         if answer.status not in statuses:
             raise self._wire.refuse(answer, method, key)
         return answer
-
-    def _missing(self, key: str) -> bool:
-        try:
-            self.stat(key)
-        except NotFound:
-            return True
-        return False
 
     @contextmanager
     def _minio_errors(self, doing: str) -> Iterator[None]:
