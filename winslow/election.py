@@ -42,6 +42,7 @@ ALONE = 2.0  # seconds; the longest delay before a claim without a broker
 SAY_AGAIN = 30.0  # seconds before an unchanged busy or pass is published again
 BIDS_PER_SLOT = 4
 _EARLY_OFFERS = 256  # offers not seen yet whose bids are kept
+_PARTS_KEPT, _REASON_KEPT = 8, 200  # of a bid, in the attempt's record: parts, and characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,25 +423,38 @@ class Election:
             bids.pop(node, None)
 
     def _changed_node(self, node: str, now: float, out: list[Action]) -> None:
-        """Wait no longer for a node that cannot bid, and move up where its bid was dropped."""
+        """Wait no longer for a node that is away, and move up where its bid was dropped.
+
+        One whose resources were just taken is still waited for: it may have set them aside for this very
+        offer, and its presence may have overtaken its bid.
+        """
         state = self._nodes.get(node)
+        away = state is None or state.presence is not Presence.ONLINE
         for contest in self._contests.values():
             if not contest.standing:
                 continue
-            if node in contest.waiting and (state is None or fits_now(state, contest.offer.requires)):
+            if away:
                 contest.waiting.discard(node)
             self._settle(contest, now, out)
 
 
 def _records(contest: _Contest) -> tuple[BidRecord, ...]:
-    """What the attempt remembers of its election: bids best first, then who was busy, then who passed."""
+    """What the attempt remembers of its election: bids best first, then who was busy, then who passed.
+
+    Others' words are cut to a size that sixteen of them may take in a document.
+    """
     said = [bid for bid in (contest.mine, *contest.heard.values()) if bid is not None]
     bids = sorted((bid for bid in said if bid.kind == "bid"), key=rank_key)
-    refusals = sorted(
-        (bid for bid in said if bid.kind in ("busy", "pass")), key=lambda bid: (bid.kind, bid.node)
-    )
+    busy = sorted((bid for bid in said if bid.kind == "busy"), key=lambda bid: bid.node)
+    passed = sorted((bid for bid in said if bid.kind == "pass"), key=lambda bid: bid.node)
     return tuple(
-        BidRecord(node=bid.node, kind=bid.kind, cost=bid.cost, parts=dict(bid.parts), reason=bid.reason)
-        for bid in [*bids, *refusals][:MAX_BIDS]
+        BidRecord(
+            node=bid.node,
+            kind=bid.kind,
+            cost=bid.cost if bid.kind == "bid" else None,
+            parts=dict(list(bid.parts.items())[:_PARTS_KEPT]),
+            reason=bid.reason[:_REASON_KEPT],
+        )
+        for bid in [*bids, *busy, *passed][:MAX_BIDS]
         if bid.kind != "withdrawn"
     )

@@ -95,9 +95,10 @@ def rank_key(bid: Bid) -> tuple[float, float, str]:
 
 
 def sound(bid: Bid) -> bool:
-    """Whether the numbers can be reckoned with."""
-    cost_ok = bid.cost is not None and math.isfinite(bid.cost) and bid.cost >= 0
-    return bid.round >= 1 and (cost_ok or bid.kind != "bid")
+    """Whether its numbers can be reckoned with, and be written into a document."""
+    amounts = [*bid.parts.values(), *(() if bid.cost is None else (bid.cost,))]
+    finite = all(math.isfinite(amount) and amount >= 0 for amount in amounts)
+    return finite and bid.round >= 1 and (bid.kind != "bid" or bid.cost is not None)
 
 
 def replaces(bid: Bid, before: Bid) -> bool:
