@@ -31,9 +31,21 @@ from enum import StrEnum
 from typing import Protocol
 
 from winslow.node import NodeState, Presence
-from winslow.offer import Answer, Bid, Offer, OfferId, choose, in_order, rank_key, replaces, sound, spread
+from winslow.offer import (
+    Answer,
+    Bid,
+    Offer,
+    OfferId,
+    choose,
+    in_order,
+    rank_key,
+    records,
+    replaces,
+    sound,
+    spread,
+)
 from winslow.placement import fits_now
-from winslow.project import MAX_BIDS, BidRecord
+from winslow.project import BidRecord
 
 WINDOW = 0.150  # seconds a round waits for answers
 STEP = 1.0  # seconds between the claims of one rank and the next
@@ -42,7 +54,6 @@ ALONE = 2.0  # seconds; the longest delay before a claim without a broker
 SAY_AGAIN = 30.0  # seconds before an unchanged busy or pass is published again
 BIDS_PER_SLOT = 4
 _EARLY_OFFERS = 256  # offers not seen yet whose bids are kept
-_PARTS_KEPT, _REASON_KEPT = 8, 200  # of a bid, in the attempt's record: parts, and characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,8 +354,9 @@ class Election:
         if not self._bidder.reserve(contest.offer):
             self._withdraw(contest, "its resources were taken meanwhile", now, out)
             return
+        assert contest.mine is not None
         contest.claiming = True
-        out.append(Claim(contest.offer, _records(contest)))
+        out.append(Claim(contest.offer, records([contest.mine, *contest.heard.values()])))
         self._review(now, out)
 
     def _withdraw(self, contest: _Contest, reason: str, now: float, out: list[Action]) -> None:
@@ -436,25 +448,3 @@ class Election:
             if away:
                 contest.waiting.discard(node)
             self._settle(contest, now, out)
-
-
-def _records(contest: _Contest) -> tuple[BidRecord, ...]:
-    """What the attempt remembers of its election: bids best first, then who was busy, then who passed.
-
-    Others' words are cut to a size that sixteen of them may take in a document.
-    """
-    said = [bid for bid in (contest.mine, *contest.heard.values()) if bid is not None]
-    bids = sorted((bid for bid in said if bid.kind == "bid"), key=rank_key)
-    busy = sorted((bid for bid in said if bid.kind == "busy"), key=lambda bid: bid.node)
-    passed = sorted((bid for bid in said if bid.kind == "pass"), key=lambda bid: bid.node)
-    return tuple(
-        BidRecord(
-            node=bid.node,
-            kind=bid.kind,
-            cost=bid.cost if bid.kind == "bid" else None,
-            parts=dict(list(bid.parts.items())[:_PARTS_KEPT]),
-            reason=bid.reason[:_REASON_KEPT],
-        )
-        for bid in [*bids, *busy, *passed][:MAX_BIDS]
-        if bid.kind != "withdrawn"
-    )

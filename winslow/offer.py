@@ -11,6 +11,9 @@ from itertools import groupby
 from typing import Literal, NamedTuple
 
 from winslow.pipeline import Requirements
+from winslow.project import MAX_BIDS, BidRecord
+
+_PARTS_KEPT, _REASON_KEPT = 8, 200  # of a bid, in the attempt's record: parts, and characters
 
 
 class OfferId(NamedTuple):
@@ -106,3 +109,25 @@ def replaces(bid: Bid, before: Bid) -> bool:
     if bid.instance != before.instance or bid.round != before.round:
         return bid.round >= before.round
     return before.kind == "bid" and bid.kind == "withdrawn"
+
+
+def records(bids: Iterable[Bid]) -> tuple[BidRecord, ...]:
+    """What an attempt remembers of its election: bids best first, then who was busy, then who passed.
+
+    Others' words are cut to a size that sixteen of them may take in a document.
+    """
+    order = {"bid": 0, "busy": 1, "pass": 2}
+    kept = sorted(
+        (bid for bid in bids if bid.kind in order), key=lambda bid: (order[bid.kind], rank_key(bid))
+    )
+    return tuple(
+        BidRecord(
+            node=bid.node,
+            kind=bid.kind,
+            cost=bid.cost if bid.kind == "bid" else None,
+            parts=dict(list(bid.parts.items())[:_PARTS_KEPT]),
+            reason=bid.reason[:_REASON_KEPT],
+        )
+        for bid in kept[:MAX_BIDS]
+        if bid.kind != "withdrawn"
+    )
