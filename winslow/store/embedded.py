@@ -18,10 +18,12 @@ from minio import Minio
 from minio.error import S3Error
 
 from winslow.errors import WinslowError
-from winslow.store.daemon import LOOPBACK, Daemon, kept_ports
+from winslow.store.daemon import LOOPBACK, Daemon, kept_ports, require_free
 
 _READY_SECONDS = 60.0
 _PROBE_SECONDS = 10.0
+# weed ends in 1 to 2 s, but now and then waits for itself for ever; what it acknowledged is on disk.
+_GRACE_SECONDS = 4.0
 _PROBE_KEY = ".winslow-probe"
 # Every port `weed mini` listens on. A gRPC port not given is its component's port + 10000, maybe taken.
 _PORT_FLAGS = (
@@ -80,6 +82,7 @@ class EmbeddedStore:
                 "TMPDIR": ".",
             },
             folder=self._run,
+            grace_seconds=_GRACE_SECONDS,
         )
 
     @property
@@ -98,9 +101,10 @@ class EmbeddedStore:
         return self._daemon.pid
 
     def start(self) -> None:
-        """Start it and wait until its bucket works. Raises Unreachable."""
+        """Start it and wait until its bucket works. Raises Unreachable, or WinslowError for a taken port."""
         if self.running:
             return
+        require_free(self.port, name=self._daemon.name)
         for folder in (self.directory, self.directory / "data"):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         shutil.rmtree(self._run, ignore_errors=True)
