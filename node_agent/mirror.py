@@ -7,8 +7,8 @@ document are coalesced: however many hints arrive, at most one read runs and one
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from concurrent.futures import Executor
+from typing import Protocol
 
 from winslow import lifecycle
 from winslow.errors import NotFound, WinslowError
@@ -17,12 +17,17 @@ from winslow.project import Project, Tombstone
 from winslow.store.documents import Documents
 
 Document = Project | Tombstone
-OnChange = Callable[[str, Document | None, Document | None], None]
+
+
+class OnChange(Protocol):
+    """Called in the loop, once per newer revision. `new` is None where a read said that the document does not
+    exist; `own` is True where this agent wrote it, and so has to tell the others."""
+
+    def __call__(self, project_id: str, old: Document | None, new: Document | None, *, own: bool) -> None: ...
 
 
 class Mirror:
-    """Documents by project id. `on_change(id, old, new)` is called in the loop, once per newer revision;
-    `new` is None where a read said that the document does not exist."""
+    """Documents by project id."""
 
     def __init__(self, *, documents: Documents, executor: Executor, on_change: OnChange) -> None:
         self._documents = documents
@@ -101,20 +106,20 @@ class Mirror:
         document, etag = await loop.run_in_executor(
             self._executor, lambda: self._documents.update(project_id, event, apply=lifecycle.apply)
         )
-        self._put(project_id, document, etag)
+        self._put(project_id, document, etag, own=True)
         return document
 
-    def _put(self, project_id: str, document: Document | None, etag: str) -> None:
+    def _put(self, project_id: str, document: Document | None, etag: str, *, own: bool = False) -> None:
         old = self.get(project_id)
         if document is None:
             if old is not None:
                 del self._known[project_id]
-                self._on_change(project_id, old, None)
+                self._on_change(project_id, old, None, own=False)
             return
         if old is not None and old.revision >= document.revision:
             return
         self._known[project_id] = (document, etag)
-        self._on_change(project_id, old, document)
+        self._on_change(project_id, old, document, own=own)
 
     async def close(self) -> None:
         """Stop reading."""

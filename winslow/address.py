@@ -80,3 +80,13 @@ def _clean(path: str, text: str) -> str:
             f"'{text}': a path has no empty part, no '.' and no '..', and does not begin with '/'"
         )
     return "/".join(parts)
+
+
+def text(where: Address) -> str:
+    """The address as a person writes it; the inverse of `parse`."""
+    slash = "/" if where.folder and where.path else ""
+    if where.place == "resources":
+        return f"res:{where.path}{slash}"
+    if where.place == "workspace":
+        return f"{where.project}#{where.run}:{where.path}{slash}"
+    return f"{where.project}:{where.place}/{where.path}{slash}"

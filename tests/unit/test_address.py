@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from winslow.address import Address, looks_like, parse
+from winslow.address import Address, looks_like, parse, text
 from winslow.errors import InvalidInput
 
 
@@ -15,19 +15,23 @@ def test_reads_every_form() -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["", "plain", "res:../x", "res:/etc/passwd", "res:a//b", "ulm:elsewhere/x", "res#1:x", "u:input/\0"],
+    "written", ["", "plain", "res:../x", "res:/etc/passwd", "res:a//b", "ulm:elsewhere/x", "res#1:x", "u:input/\0"],
 )
-def test_a_bad_address_says_what_is_wrong(text: str) -> None:
+def test_a_bad_address_says_what_is_wrong(written: str) -> None:
     with pytest.raises(InvalidInput):
-        parse(text)
+        parse(written)
 
 
-@pytest.mark.parametrize("text", ["res:a", "ulm#3:x", "ulm:input/x", "ulm-1:output/a/b"])
-def test_values_that_name_a_file(text: str) -> None:
-    assert looks_like(text)
+@pytest.mark.parametrize("value", ["res:a", "ulm#3:x", "ulm:input/x", "ulm-1:output/a/b"])
+def test_values_that_name_a_file(value: str) -> None:
+    assert looks_like(value)
 
 
-@pytest.mark.parametrize("text", ["http://host/x", "12:30", "C:\\x", "a:b", "res:", "0.35", "user:input"])
-def test_ordinary_values_are_left_alone(text: str) -> None:
-    assert not looks_like(text)
+@pytest.mark.parametrize("value", ["http://host/x", "12:30", "C:\\x", "a:b", "res:", "0.35", "user:input"])
+def test_ordinary_values_are_left_alone(value: str) -> None:
+    assert not looks_like(value)
+
+
+@pytest.mark.parametrize("written", ["res:a/b", "res:a/", "ulm#3:x", "ulm#3:", "ulm:output/", "ulm:input/x/"])
+def test_written_again_it_is_the_same(written: str) -> None:
+    assert text(parse(written)) == written

@@ -1,0 +1,491 @@
+"""The daemon: one per node. It makes the node known, bids on what waits, runs what it won (design 4 to 6).
+
+Everything here runs in one event loop; whatever blocks (store, files) runs in one bounded executor.
+Stopping the agent leaves its containers alone: the next agent adopts them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TypeVar
+
+from broker import messages, topics
+from broker.codec import Payload
+from broker.notices import notices
+from broker.session import Received, Session
+from broker.topics import Topic
+from node_agent import needs, recovery
+from node_agent.attempt import Attempt, Tools
+from node_agent.bidding import Bidding, Estimate
+from node_agent.clock import Clock
+from node_agent.entropy import Entropy
+from node_agent.hardware import Sampler
+from node_agent.journal import AttemptJournal
+from node_agent.mirror import Mirror
+from node_agent.reservations import Key, Reservations
+from winslow import metrics
+from winslow.election import Claim, ClaimResult
+from winslow.errors import Conflict, NotFound, Refused, Unreachable, WinslowError
+from winslow.lifecycle import Claimed, Disowned
+from winslow.node import ActiveRun, Hardware, NodeState, Presence
+from winslow.placement import UNKNOWN_IMAGE
+from winslow.project import Project, Run, Tombstone
+from winslow.store.documents import Documents
+from winslow.store.port import ObjectStore
+
+FETCH_RATE = 100e6
+"""Bytes per second to assume for fetching inputs and images: a 1 Gbit/s link, a little less than full."""
+
+SAMPLE_SECONDS = 2.0
+HISTORY_SECONDS = 30.0
+PRESENCE_SECONDS = 30.0
+SNAPSHOT_SECONDS = 10.0
+_RETRY_FIRST, _RETRY_LONGEST = 0.5, 15.0
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who this agent is. `instance` is new at every start, `node_uuid` lasts as long as the data directory."""
+
+    site: str
+    node: str
+    node_uuid: str
+    instance: str
+    host: str
+    boot_id: str
+    version: str
+    labels: tuple[str, ...] = ()
+
+
+class Agent:
+    """See the module. `run` ends only by cancellation, or by an error no restart of a part can heal."""
+
+    def __init__(
+        self,
+        *,
+        identity: Identity,
+        hardware: Hardware,
+        session: Session,
+        store: ObjectStore,
+        tools: Callable[[Mirror, Callable[[Topic, Payload | None], None]], Tools],
+        executor: Executor,
+        clock: Clock,
+        jitter: Callable[[], float],
+        sampler: Sampler,
+    ) -> None:
+        self.identity = identity
+        self._session = session
+        self._store = store
+        self._executor = executor
+        self._clock = clock
+        self._jitter = jitter
+        self._sampler = sampler
+        self._presence = Presence.ONLINE
+        self._note = ""
+        self._nodes: dict[str, NodeState] = {}
+        self._attempts: dict[Key, Attempt] = {}
+        self._claiming: set[Key] = set()
+        self._recovered = False
+        self._dirty = asyncio.Event()
+        self._group: asyncio.TaskGroup | None = None
+        self.reservations = Reservations(hardware)
+        self.mirror = Mirror(documents=Documents(store), executor=executor, on_change=self._changed)
+        self._tools = tools(self.mirror, self._publish)
+        self.bidding = Bidding(
+            node=identity.node,
+            instance=identity.instance,
+            reservations=self.reservations,
+            me=self.state,
+            estimate=self._estimate,
+            publish=self._publish_bid,
+            claim=self._claim,
+            changed=self._dirty.set,
+            clock=clock.monotonic,
+        )
+        self._entropy = Entropy(mirror=self.mirror, publish=self._publish, wall=clock.wall)
+
+    # -- what others see
+
+    def state(self) -> NodeState:
+        """This node as its presence says it now."""
+        who = self.identity
+        return NodeState(
+            node=who.node,
+            node_uuid=who.node_uuid,
+            instance=who.instance,
+            presence=self._presence,
+            host=who.host,
+            boot_id=who.boot_id,
+            version=who.version,
+            runtime=(self._tools.runtime.name,),
+            hardware=self.reservations.hardware,
+            free=self.reservations.free(),
+            labels=who.labels,
+            runs=tuple(
+                ActiveRun(project=key[0], run=key[1], attempt=key[2], stage=each.stage, phase=each.phase)
+                for key, each in sorted(self._attempts.items())
+            ),
+            wall=self._clock.wall(),
+            note=self._note,
+        )
+
+    def goodbye(self) -> NodeState:
+        """What is published when the agent stops cleanly."""
+        return self.state().model_copy(update={"presence": Presence.OFFLINE})
+
+    def _publish(self, topic: Topic, payload: Payload | None) -> None:
+        if payload is None:
+            self._session.clear(topic)
+        else:
+            self._session.publish(topic, payload)
+
+    def _publish_bid(self, bid: messages.BidMessage) -> None:
+        self._publish(topics.Bid(project=bid.project, run=bid.run, attempt=bid.attempt, node=bid.node), bid)
+
+    # -- life
+
+    async def run(self) -> None:
+        """Recover what an earlier agent left, then take part until cancelled."""
+        await self._session.subscribe(topics.NODE_STATES)
+        await self._session.subscribe(topics.PROJECT_STATES)
+        await self._session.subscribe(topics.OFFERS)
+        await self._session.subscribe(topics.BIDS, qos=1)
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            group.create_task(self._receive(), name="receive")
+            await self._refuse_a_double()
+            await self._recover()
+            group.create_task(self._keep_presence(), name="presence")
+            group.create_task(self._watch_connection(), name="connection")
+            group.create_task(self._sweep(), name="anti-entropy")
+            group.create_task(self._sample(), name="metrics")
+            group.create_task(self._watch_wishes(), name="wishes")
+
+    async def close(self) -> None:
+        """After `run` was cancelled: stop reading and bidding."""
+        await self.bidding.close()
+        await self.mirror.close()
+
+    async def _refuse_a_double(self) -> None:
+        """Raises Refused while another node is online under this name (design 6, Identity)."""
+        try:
+            found = await self._session.snapshot(
+                topics.NodeState(node=self.identity.node).path, SNAPSHOT_SECONDS
+            )
+        except Unreachable:
+            return  # without a broker nobody can be asked; the claim's uuid still tells the two apart
+        for each in found:
+            known = each.payload
+            if (
+                isinstance(known, NodeState)
+                and known.presence is not Presence.OFFLINE
+                and known.node_uuid != self.identity.node_uuid
+            ):
+                raise Refused(
+                    f"another node is online as '{known.node}' (on {known.host})",
+                    hint="give this agent another name: --name, or [agent] name in its configuration",
+                )
+
+    async def _recover(self) -> None:
+        found = await self._patiently(lambda: recovery.find(self._tools, self.mirror))
+        for journal in found.adopted:
+            self._adopt(journal)
+        for bad in found.bad:
+            self._say(f"{bad.path}: {bad.why}")
+        self._recovered = True
+        for document in self.mirror.all():
+            self._disown(document.id, document)
+        self._dirty.set()
+
+    async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do it until the store answers; the presence says that it does not."""
+        wait = _RETRY_FIRST
+        while True:
+            try:
+                result = await work()
+            except Unreachable as error:
+                self._say(str(error))
+                await asyncio.sleep(wait * (0.5 + self._jitter() / 2))
+                wait = min(wait * 2, _RETRY_LONGEST)
+                continue
+            self._say("")
+            return result
+
+    def _say(self, note: str) -> None:
+        if note != self._note:
+            self._note = note
+            self._dirty.set()
+
+    # -- messages
+
+    async def _receive(self) -> None:
+        async for received in self._session.messages():
+            self._handle(received)
+
+    def _handle(self, received: Received) -> None:
+        payload = received.payload
+        match received.topic:
+            case topics.NodeState(node=node):
+                state = payload if isinstance(payload, NodeState) else None
+                self._see_node(node, state)
+            case topics.ProjectState(project=project):
+                revision = payload.revision if isinstance(payload, messages.ProjectSummary) else None
+                self._entropy.saw_state(project, revision)
+                self.mirror.hint(project, revision)
+            case topics.Offer(project=project) as offer:
+                self._entropy.saw_offer(offer, present=payload is not None)
+                if isinstance(payload, messages.OfferHint):
+                    self.mirror.hint(project, payload.revision)
+            case topics.Bid() if isinstance(payload, messages.BidMessage):
+                self.bidding.bid(payload)
+            case _:
+                pass
+
+    def _see_node(self, node: str, state: NodeState | None) -> None:
+        if node == self.identity.node:
+            if state is None or state.instance != self.identity.instance:
+                self._dirty.set()  # a late will of an earlier instance: say again who is here
+            return
+        if state is None:
+            self._nodes.pop(node, None)
+        else:
+            known = self._nodes.get(node)
+            late_will = state.presence is Presence.OFFLINE and known and known.instance != state.instance
+            if late_will:
+                return
+            self._nodes[node] = state
+        self.bidding.presence(node, state)
+
+    async def _watch_connection(self) -> None:
+        while True:
+            try:
+                await self._session.wait_connected(PRESENCE_SECONDS)
+                for each in await self._session.snapshot(topics.NODE_STATES, SNAPSHOT_SECONDS):
+                    self._handle(each)
+                shown = await self._session.snapshot(topics.PROJECT_TOPICS, SNAPSHOT_SECONDS)
+            except Unreachable as error:
+                self._say(str(error))
+                continue
+            self._say("")
+            self._entropy.forget()
+            for each in shown:
+                self._handle(each)
+            self.bidding.broker(True)
+            self._entropy.due.set()
+            await self._session.wait_disconnected()
+            self.bidding.broker(False)
+            self._entropy.due.set()
+
+    # -- documents
+
+    def _changed(
+        self, project_id: str, old: Project | Tombstone | None, new: Project | Tombstone | None, *, own: bool
+    ) -> None:
+        for key, attempt in tuple(self._attempts.items()):
+            if key[0] == project_id:
+                attempt.document(new)
+        self.bidding.document(project_id, new)
+        if own:
+            for topic, payload in notices(
+                old=old,
+                new=new,
+                project_id=project_id,
+                updated=self._clock.wall(),
+                percents=self._percents(project_id),
+            ):
+                self._publish(topic, payload)
+        if self._recovered:
+            self._disown(project_id, new)
+
+    def _percents(self, project_id: str) -> dict[tuple[int, int], float]:
+        return {
+            (key[1], key[2]): attempt.percent
+            for key, attempt in self._attempts.items()
+            if key[0] == project_id and attempt.percent is not None
+        }
+
+    def _disown(self, project_id: str, document: Project | Tombstone | None) -> None:
+        """Send back to the queue what a document says this node has and this node knows nothing of (design 5.4)."""
+        if not isinstance(document, Project):
+            return
+        for run in document.active:
+            attempt = run.attempt
+            if not run.state.held or attempt is None or attempt.node != self.identity.node:
+                continue
+            key = (project_id, run.n, attempt.k)
+            mine = self._attempts.get(key)
+            if key in self._claiming or (mine is not None and mine.claim == attempt.claim):
+                continue
+            event = Disowned(
+                id=self._clock.new_id(),
+                at=self._clock.wall(),
+                by=self.identity.node,
+                n=run.n,
+                k=attempt.k,
+                claim=attempt.claim,
+                detail=f"node {self.identity.node} does not know this claim",
+            )
+            self._spawn(self._commit_once(project_id, event), name=f"disown {key}")
+
+    async def _commit_once(self, project_id: str, event: Disowned) -> None:
+        try:
+            await self.mirror.commit(project_id, event)
+        except (Conflict, Refused, NotFound):
+            return  # somebody else has moved the run on: nothing is left to disown
+        except Unreachable as error:
+            self._say(str(error))  # the next listing finds it again
+
+    def _spawn(self, work: Awaitable[None], *, name: str) -> None:
+        assert self._group is not None
+
+        async def run() -> None:
+            await work
+
+        self._group.create_task(run(), name=name)
+
+    async def _sweep(self) -> None:
+        while True:
+            wait = self._entropy.interval(
+                me=self.identity.node,
+                online=[n for n, s in self._nodes.items() if s.presence is not Presence.OFFLINE],
+                connected=self._session.connected,
+            )
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._entropy.due.wait(), wait * (0.75 + self._jitter() / 2))
+            self._entropy.due.clear()
+            try:
+                await self.mirror.sweep()
+                if self._session.connected:
+                    await self._entropy.heal(self._store, self._executor)
+            except Unreachable as error:
+                self._say(str(error))
+                await asyncio.sleep(1.0 + self._jitter())
+                self._entropy.due.set()
+            except WinslowError as error:
+                self._say(str(error))
+            else:
+                self._say("")
+
+    async def _watch_wishes(self) -> None:
+        """Without a broker nobody tells of an abort: read the own attempts' documents every 5 s (design 5.5)."""
+        while True:
+            await asyncio.sleep(5.0)
+            if self._session.connected:
+                continue
+            for project in {key[0] for key in self._attempts}:
+                self.mirror.hint(project, None)
+
+    # -- elections
+
+    async def _estimate(self, project: Project, run: Run) -> Estimate:
+        loop = asyncio.get_running_loop()
+
+        def bytes_to_fetch() -> int:
+            plan = needs.find(self._store, project, run, attempt=run.next_k).plan
+            return self._tools.bytes_to_fetch(plan)
+
+        try:
+            fetch = await loop.run_in_executor(self._executor, bytes_to_fetch)
+            present = await self._tools.runtime.has_image(run.stage.image)
+        except WinslowError:
+            fetch, present = 0, False  # the claim needs the store too: whoever can reach it decides there
+        return Estimate(fetch_bytes=fetch, pull_bytes=0 if present else UNKNOWN_IMAGE, rate=FETCH_RATE)
+
+    async def _claim(self, claim: Claim) -> ClaimResult:
+        """Journal the intent, then the conditional PUT, until its outcome is known (design 5.4)."""
+        project, n, k = claim.offer.id
+        key = (project, n, k)
+        journal = AttemptJournal(
+            project=project,
+            run=n,
+            attempt=k,
+            claim=self._clock.new_id(),
+            node_uuid=self.identity.node_uuid,
+            boot_id=self.identity.boot_id,
+            runtime=self._tools.runtime.name,
+            cpus=claim.offer.requires.cpus,
+            memory=claim.offer.requires.memory,
+            disk=claim.offer.requires.disk,
+            gpus=self.reservations.gpus(key),
+        )
+        loop = asyncio.get_running_loop()
+        self._claiming.add(key)
+        try:
+            await loop.run_in_executor(self._executor, self._tools.journals.write, journal)
+            event = Claimed(
+                id=self._clock.new_id(),
+                at=self._clock.wall(),
+                by=self.identity.node,
+                n=n,
+                k=k,
+                claim=journal.claim,
+                node=self.identity.node,
+                node_uuid=self.identity.node_uuid,
+                bids=claim.bids,
+            )
+            try:
+                await self._patiently(lambda: self.mirror.commit(project, event))
+            except (Conflict, Refused, NotFound):
+                await loop.run_in_executor(self._executor, self._tools.journals.remove, project, n, k)
+                return ClaimResult.LOST
+            self._adopt(journal)
+            return ClaimResult.WON
+        finally:
+            self._claiming.discard(key)
+
+    # -- attempts
+
+    def _adopt(self, journal: AttemptJournal) -> None:
+        """Let an attempt live: just claimed, or left by an earlier agent."""
+        key = (journal.project, journal.run, journal.attempt)
+        document = self.mirror.get(journal.project)
+        run = document.run(journal.run) if isinstance(document, Project) else None
+        if run is not None:
+            self.reservations.restore(key, run.stage.requires, journal.gpus)
+        attempt = Attempt(journal=journal, tools=self._tools, changed=self._dirty.set)
+        self._attempts[key] = attempt
+        attempt.document(document)
+        self._dirty.set()
+        self._spawn(self._live(key, attempt), name=f"attempt {journal.name}")
+
+    async def _live(self, key: Key, attempt: Attempt) -> None:
+        try:
+            await attempt.run()
+        finally:
+            self._attempts.pop(key, None)
+            self.reservations.release(key)
+            self._dirty.set()
+        self.bidding.resources_changed()
+
+    # -- presence and metrics
+
+    async def _keep_presence(self) -> None:
+        while True:
+            self._dirty.clear()
+            self._publish(topics.NodeState(node=self.identity.node), self.state())
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._dirty.wait(), PRESENCE_SECONDS)
+
+    async def _sample(self) -> None:
+        loop = asyncio.get_running_loop()
+        points: list[metrics.HistoryPoint] = []
+        told = self._clock.monotonic() - HISTORY_SECONDS
+        while True:
+            sample = await loop.run_in_executor(self._executor, self._sampler.sample)
+            self._publish(topics.NodeMetrics(node=self.identity.node), sample)
+            points.append(sample.point())
+            if self._clock.monotonic() - told >= HISTORY_SECONDS:
+                told = self._clock.monotonic()
+                points = list(metrics.thin(points))
+                history = metrics.NodeHistory(
+                    memory_total=sample.memory_total,
+                    gpus=tuple(gpu.uuid for gpu in sample.gpus),
+                    points=tuple(points),
+                )
+                self._publish(topics.NodeHistory(node=self.identity.node), history)
+            await asyncio.sleep(SAMPLE_SECONDS)

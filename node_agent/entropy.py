@@ -1,0 +1,105 @@
+"""Anti-entropy: what the broker should show but does not, and the other way round (design 4).
+
+Three live agents, chosen by rendezvous hash, compare store and broker every minute; the others when they
+connect and every ten minutes; without a broker everybody lists, since nobody tells.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from hashlib import blake2b
+
+from broker.codec import Payload
+from broker.messages import ProjectSummary
+from broker.notices import offers
+from broker.topics import Offer, ProjectState, Topic
+from node_agent.mirror import Mirror
+from winslow.project import Project, Tombstone
+from winslow.store import layout
+from winslow.store.port import ObjectStore
+
+SWEEPERS = 3
+OFTEN, SELDOM, ALONE = 60.0, 600.0, 5.0
+
+
+def sweepers(nodes: Sequence[str]) -> list[str]:
+    """The nodes that sweep often: the first three by hash, the same for everybody who sees the same nodes."""
+    return sorted(nodes, key=lambda node: blake2b(node.encode(), digest_size=8).digest())[:SWEEPERS]
+
+
+class Entropy:
+    """What this agent has seen retained on the broker, and how to make it true."""
+
+    def __init__(
+        self, *, mirror: Mirror, publish: Callable[[Topic, Payload | None], None], wall: Callable[[], str]
+    ) -> None:
+        self._mirror = mirror
+        self._publish = publish
+        self._wall = wall
+        self._states: dict[str, int] = {}
+        self._offers: set[Offer] = set()
+        self._swept: set[str] = set()
+        self.due = asyncio.Event()
+
+    def saw_state(self, project: str, revision: int | None) -> None:
+        """A project's retained state came in; None: it was cleared."""
+        if revision is None:
+            self._states.pop(project, None)
+        else:
+            self._states[project] = revision
+
+    def saw_offer(self, offer: Offer, *, present: bool) -> None:
+        """A retained offer came in, or was cleared."""
+        if present:
+            self._offers.add(offer)
+        else:
+            self._offers.discard(offer)
+
+    def forget(self) -> None:
+        """A new connection: a broker that was killed may have lost what it showed before."""
+        self._states.clear()
+        self._offers.clear()
+        self._swept.clear()
+
+    def interval(self, *, me: str, online: Sequence[str], connected: bool) -> float:
+        """Seconds to the next listing."""
+        if not connected:
+            return ALONE
+        return OFTEN if me in sweepers([*online, me]) else SELDOM
+
+    async def heal(self, store: ObjectStore, executor: Executor) -> None:
+        """Publish what the broker lacks, clear what is no longer true, finish deletions. The mirror is fresh.
+
+        A topic is cleared only where a document that was read says so, or its absence was confirmed by a read.
+        Raises StoreUnreachable.
+        """
+        loop = asyncio.get_running_loop()
+        for document in self._mirror.all():
+            if isinstance(document, Tombstone):
+                if document.id not in self._swept:
+                    await loop.run_in_executor(executor, store.delete_prefix, layout.project(document.id))
+                    self._swept.add(document.id)
+                self._clear_project(document.id)
+                continue
+            if self._states.get(document.id, 0) < document.revision:
+                summary = ProjectSummary.of(document, updated=self._wall())
+                self._publish(ProjectState(project=document.id), summary)
+            for offer, hint in offers(document).items():
+                if offer not in self._offers:
+                    self._publish(offer, hint)
+        for project in {*self._states, *(offer.project for offer in self._offers)}:
+            known = self._mirror.get(project) or await self._mirror.refresh(project)
+            if not isinstance(known, Project):
+                self._clear_project(project)
+                continue
+            standing = offers(known)
+            for offer in [each for each in self._offers if each.project == project and each not in standing]:
+                self._publish(offer, None)
+
+    def _clear_project(self, project: str) -> None:
+        if project in self._states:
+            self._publish(ProjectState(project=project), None)
+        for offer in [each for each in self._offers if each.project == project]:
+            self._publish(offer, None)

@@ -1,0 +1,135 @@
+"""Which objects a run has to have on its node, and where its stage will find them (design 6, Places; 8).
+
+The same plan prices a bid and fills the directories. Everything here blocks on the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from node_agent import environment
+from node_agent.environment import INPUT, RESOURCES, Wanted
+from node_agent.places import Placement, PlacePlan, placement, source_of
+from winslow import address, workspace
+from winslow.errors import InvalidInput, NotFound
+from winslow.project import Project, Run
+from winslow.store import layout
+from winslow.store.documents import Documents
+from winslow.store.port import ObjectStore
+from winslow.workspace import Entry, EntryType, Manifest
+
+
+@dataclass(frozen=True)
+class Needs:
+    """`missing` are sentences for people: with one of them the run cannot start."""
+
+    plan: PlacePlan
+    missing: tuple[str, ...] = ()
+
+
+def find(store: ObjectStore, project: Project, run: Run, *, attempt: int) -> Needs:
+    """Resolve every address the run names. Raises StoreUnreachable; what is not there is in `missing`."""
+    trees: dict[str, dict[str, Placement]] = {RESOURCES: {}, INPUT: {}}
+    missing: list[str] = []
+    for each in _below(store, layout.project_input(project.id), at=""):
+        trees[INPUT][each.path] = each
+    for wanted in environment.wanted(project.id, run):
+        root = INPUT if wanted.target.startswith(INPUT + "/") or wanted.target == INPUT else RESOURCES
+        at = wanted.target.removeprefix(root).lstrip("/")
+        try:
+            for each in _placements(store, wanted, at):
+                trees[root][each.path] = each
+        except NotFound:
+            missing.append(f"{address.text(wanted.where)}: there is no such file in the store")
+        except InvalidInput as error:
+            missing.append(f"{address.text(wanted.where)}: {error}")
+    manifest, parent = None, ""
+    if run.workspace_from is not None:
+        try:
+            manifest, parent = _workspace(store, project, run.workspace_from)
+        except (NotFound, InvalidInput) as error:
+            missing.append(str(error))
+    plan = PlacePlan(
+        project=project.id,
+        run=run.n,
+        attempt=attempt,
+        resources=tuple(trees[RESOURCES].values()),
+        input=tuple(trees[INPUT].values()),
+        workspace=manifest,
+        parent=parent,
+    )
+    return Needs(plan=plan, missing=tuple(missing))
+
+
+def _placements(store: ObjectStore, wanted: Wanted, at: str) -> tuple[Placement, ...]:
+    where = wanted.where
+    if where.place == "resources":
+        return _object_or_folder(store, layout.RESOURCES + where.path, at, folder=where.folder)
+    if where.place == "input":
+        key = layout.project_input(where.project) + where.path
+        return _object_or_folder(store, key, at, folder=where.folder)
+    other = Documents(store).read(where.project).document
+    if not isinstance(other, Project):
+        raise NotFound(f"project '{where.project}' was deleted")
+    entries = workspace.overlay(*_manifests(store, other, where.run))
+    return _taken(entries, where.path, at=at, of=address.text(where))
+
+
+def _object_or_folder(store: ObjectStore, key: str, at: str, *, folder: bool) -> tuple[Placement, ...]:
+    if not folder:
+        try:
+            found = placement(store.stat(key), at)
+            return (found,) if found else ()
+        except NotFound:
+            pass  # perhaps a folder, written without its slash
+    below = _below(store, key.rstrip("/") + "/", at=at)
+    if not below:
+        raise NotFound(f"nothing is stored below {key}")
+    return below
+
+
+def _below(store: ObjectStore, prefix: str, *, at: str) -> tuple[Placement, ...]:
+    each = (placement(info, _join(at, info.key.removeprefix(prefix))) for info in store.walk(prefix))
+    return tuple(found for found in each if found is not None)
+
+
+def _taken(entries: Iterable[Entry], path: str, *, at: str, of: str) -> tuple[Placement, ...]:
+    """The file or folder `path` of another run's entries, placed at `at`."""
+    wanted, base = workspace.quote_path(path.encode()), workspace.quote_path(at.encode())
+    found = []
+    for entry in entries:
+        if entry.type is EntryType.DIR or not (
+            not wanted or entry.path == wanted or entry.path.startswith(wanted + "/")
+        ):
+            continue
+        rest = entry.path.removeprefix(wanted).lstrip("/")
+        found.append(
+            Placement(
+                path=workspace.check_path(_join(base, rest)),
+                source=source_of(entry) if entry.object else None,
+                target=entry.target,
+            )
+        )
+    if not found:
+        raise NotFound(f"{of}: there is no such file")
+    return tuple(found)
+
+
+def _join(*parts: str) -> str:
+    return "/".join(part for part in parts if part)
+
+
+def _workspace(store: ObjectStore, project: Project, n: int) -> tuple[Manifest, str]:
+    source = project.run(n)
+    if source is None or not source.manifests.workspace:
+        raise NotFound(f"{project.id}: run #{n} left no workspace")
+    key = source.manifests.workspace
+    return workspace.decode(store.get(key).data, key=key, project=project.id), key
+
+
+def _manifests(store: ObjectStore, project: Project, n: int | None) -> Iterable[Manifest]:
+    if n is not None:
+        return [_workspace(store, project, n)[0]]
+    keys = [run.manifests.output for run in project.runs if run.state.ended and run.manifests.output]
+    return [workspace.decode(store.get(key).data, key=key, project=project.id) for key in keys]

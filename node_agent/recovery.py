@@ -1,0 +1,65 @@
+"""What an earlier agent of this node left behind, and what becomes of it (design 6, Recovery).
+
+    journal and document agree       adopt: go on from the journalled step
+    journal is of an older attempt   adopt too: the attempt sees that it was displaced and leaves no trace
+    intent without a claim           forget: the conditional write did not happen
+    rebooted, no exit journalled     the attempt is lost; only the node itself can know that
+    container without a journal      stop and remove: what it worked on cannot be told any more
+    directory without a journal      remove
+
+Containers of other sites and other nodes are never touched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from node_agent import tree
+from node_agent.attempt import Tools
+from node_agent.journal import AttemptJournal, BadJournal, Step
+from node_agent.mirror import Mirror
+from winslow.project import Project
+
+
+@dataclass(frozen=True)
+class Found:
+    """Attempts to go on with, and journals that could not be read (already put aside)."""
+
+    adopted: tuple[AttemptJournal, ...]
+    bad: tuple[BadJournal, ...]
+
+
+async def find(tools: Tools, mirror: Mirror) -> Found:
+    """Look at disk, engine and documents. Raises StoreUnreachable, or RuntimeFailure where the engine is away."""
+    loop = asyncio.get_running_loop()
+    loaded = await loop.run_in_executor(tools.executor, tools.journals.load)
+    await mirror.sweep()
+    adopted = []
+    for journal in loaded.journals:
+        if journal.step is Step.INTENT and not _stands(mirror, journal):
+            await loop.run_in_executor(
+                tools.executor, tools.journals.remove, journal.project, journal.run, journal.attempt
+            )
+            continue
+        adopted.append(journal)
+    for leftover in loaded.leftovers:
+        await loop.run_in_executor(tools.executor, tree.remove, leftover)
+    await _remove_strangers(tools, adopted)
+    return Found(adopted=tuple(adopted), bad=loaded.bad)
+
+
+def _stands(mirror: Mirror, journal: AttemptJournal) -> bool:
+    document = mirror.get(journal.project)
+    run = document.run(journal.run) if isinstance(document, Project) else None
+    return run is not None and any(each.claim == journal.claim for each in run.attempts)
+
+
+async def _remove_strangers(tools: Tools, adopted: Sequence[AttemptJournal]) -> None:
+    known = {(each.project, each.run, each.attempt, each.claim) for each in adopted}
+    for status in await tools.runtime.find(tools.site, tools.node_uuid):
+        labels = status.labels
+        if (labels.project, labels.run, labels.attempt, labels.claim) not in known:
+            await tools.runtime.stop(status.id, grace=0.0)
+            await tools.runtime.remove(status.id)

@@ -1,0 +1,73 @@
+"""`winslow up`: a site on this machine, in the foreground."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from pathlib import Path
+
+from winslow.errors import WinslowError
+from winslow_tui.site import READY_SECONDS, Site, stop_signals
+
+TEND_SECONDS = 1.0
+_LOOK_SECONDS = 0.1
+
+
+def default_directory() -> Path:
+    """Where a site lives when nothing else is said: the user's data folder (XDG)."""
+    from platformdirs import user_data_path
+
+    return user_data_path("winslow") / "site"
+
+
+def say(text: str) -> None:
+    """Narration goes to stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def up(*, directory: Path | None, agents: int, runtime: str, ready_file: Path | None) -> None:
+    """Start everything, write `ready_file` when all of it works, stay until a signal, stop everything."""
+    stopping = threading.Event()
+    stop_signals(stopping.set)
+    site = Site(directory or default_directory(), agents=agents, runtime=runtime, say=say)
+    try:
+        site.start()
+        wait_ready(site, stopping)
+        if not stopping.is_set():
+            for plan in site.plans:
+                say(f"node    {plan.name}  {plan.cpus:g} cores, {plan.memory / (1 << 30):.1f} GiB")
+            say(f"\nready. In another terminal:\n  export WINSLOW_CONFIG={site.config}\n  winslow node list")
+            say("ctrl+c stops it")
+            if ready_file is not None:
+                ready_file.write_text(f"{site.config}\n")
+        while not stopping.wait(TEND_SECONDS):
+            site.tend()
+        say("stopping")
+    finally:
+        if ready_file is not None:
+            ready_file.unlink(missing_ok=True)
+        site.stop()
+
+
+def wait_ready(site: Site, stopping: threading.Event) -> None:
+    """Return when every agent shows itself online on the broker. Raises WinslowError with an agent's last words."""
+    from winslow import config
+    from winslow.node import Presence
+    from winslow_tui.client import Client
+
+    deadline = time.monotonic() + READY_SECONDS
+    client = Client(config.load(environ={"WINSLOW_CONFIG": str(site.config)}))
+    wanted = {plan.name for plan in site.plans}
+    while not stopping.wait(_LOOK_SECONDS):
+        online = {state.node for state in client.nodes() if state.presence is Presence.ONLINE}
+        if wanted <= online:
+            return
+        failed = site.failed_agent()
+        if failed:
+            raise WinslowError(f"an agent did not start: {failed}")
+        if time.monotonic() > deadline:
+            raise WinslowError(
+                f"not all agents were ready after {READY_SECONDS:.0f} s: {', '.join(sorted(wanted - online))}",
+                hint=f"their logs are below {site.directory}/agents",
+            )
