@@ -26,9 +26,9 @@ def run(stage: Stage) -> None:
     """The stage. Raises StageError."""
     facts = VideoFacts.read(stage.handed_over("video.json", by="detect"))
     boxes = read_tracks(stage.handed_over("tracks.txt", by="track"))
-    scene = cv2.imread(str(stage.handed_over("background.png", by="detect")))
+    scene = cv2.imread(str(stage.handed_over("scene.png", by="detect")))
     if scene is None:
-        raise StageError("background.png is no picture: run the stage `detect` again")
+        raise StageError("scene.png is no picture: run the stage `detect` again")
     calibration = stage.file("CALIBRATION")
     ground = Ground.read(calibration) if calibration else None
     if ground:
@@ -93,7 +93,9 @@ def _write_road_users(path: Path, paths: list[Trajectory]) -> None:
 def _write_points(path: Path, paths: list[Trajectory]) -> None:
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["track", "class", "moved", "frame", "time_s", "x_px", "y_px", "east_m", "north_m", "speed_mps"])
+        writer.writerow(
+            ["track", "class", "moved", "frame", "time_s", "x_px", "y_px", "east_m", "north_m", "speed_mps"]
+        )
         for trajectory in paths:
             for point in trajectory.points:
                 east, north = (f"{v:.2f}" for v in point.metres) if point.metres else ("", "")

@@ -102,7 +102,9 @@ def join_riders(detections: list[Detection]) -> list[Detection]:
         riders = [person for person in free if _rides(person.box, cycle.box)]
         free = [person for person in free if person not in riders]
         box = _hull([cycle.box, *(person.box for person in riders)])
-        confidence = max(cycle.confidence, *(person.confidence for person in riders)) if riders else cycle.confidence
+        confidence = (
+            max(cycle.confidence, *(person.confidence for person in riders)) if riders else cycle.confidence
+        )
         joined.append(Detection(cycle.frame, box, confidence, cycle.kind))
     return joined + free
 

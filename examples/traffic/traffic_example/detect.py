@@ -1,4 +1,4 @@
-"""Stage 1: find road users in every frame. VIDEO -> workspace/detections.txt, video.json, background.png
+"""Stage 1: find road users in every frame. VIDEO -> workspace/detections.txt, video.json, scene.png
 
 Settings: VIDEO (a file; required), WEIGHTS (YOLOv3-tiny weights; without them whatever moves is found, of unknown
 class), CONFIDENCE (0 to 1, default 0.25), FPS (where the video's header is wrong).
@@ -13,10 +13,10 @@ from typing import Protocol
 import cv2
 
 from traffic_example.boxes import Detection
-from traffic_example.motion import MotionDetector
 from traffic_example.mot import write_detections
+from traffic_example.motion import MotionDetector
 from traffic_example.stage import Progress, Stage, main, report, sha256
-from traffic_example.video import Frame, VideoFacts, background, frames, probe, sample
+from traffic_example.video import Frame, VideoFacts, frames, probe, sample
 from traffic_example.yolo import YoloDetector
 
 
@@ -46,7 +46,7 @@ def run(stage: Stage) -> None:
         print("WEIGHTS is not set: looking for whatever moves (classes stay unknown)", flush=True)
         detector = MotionDetector(samples)
     else:
-        detector = YoloDetector(weights, confidence=stage.number("CONFIDENCE", 0.25))
+        detector = YoloDetector(weights, confidence=stage.number("CONFIDENCE", 0.25), aspect=width / height)
         print(f"weights {weights.name}: sha256 {detector.sha256}", flush=True)
 
     progress = Progress(claimed)
@@ -59,7 +59,7 @@ def run(stage: Stage) -> None:
     write_detections(stage.workspace / "detections.txt", found)
     facts = VideoFacts(width, height, fps, count, sha256(video), detector.name, detector.sha256)
     facts.write(stage.workspace / "video.json")
-    cv2.imwrite(str(stage.workspace / "background.png"), background(samples))
+    cv2.imwrite(str(stage.workspace / "scene.png"), samples[len(samples) // 2])
     shutil.copy(stage.workspace / "detections.txt", stage.output / "detections.txt")
     report("frames", count)
     report("detections", len(found))

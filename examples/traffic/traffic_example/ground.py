@@ -34,11 +34,15 @@ class Ground:
     def fit(cls, pixels: NDArray[np.float64], metres: NDArray[np.float64]) -> Ground:
         """From matching points, both of shape (n, 2), n >= 4. Raises StageError where they give no homography."""
         if len(pixels) < _LEAST_POINTS:
-            raise StageError(f"calibration: {len(pixels)} points; a homography needs at least {_LEAST_POINTS}")
+            raise StageError(
+                f"calibration: {len(pixels)} points; a homography needs at least {_LEAST_POINTS}"
+            )
         origin = metres.mean(axis=0)
         matrix, _ = cv2.findHomography(pixels, metres - origin)
         if matrix is None or not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-15:
-            raise StageError("calibration: the points give no homography (three on one line, or double points?)")
+            raise StageError(
+                "calibration: the points give no homography (three on one line, or double points?)"
+            )
         matrix = matrix * np.sign(matrix[2] @ (*pixels.mean(axis=0), 1.0))
         draft = cls(matrix, (float(origin[0]), float(origin[1])), 0.0)
         errors = np.array([draft.metres(x, y) for x, y in pixels]) - (metres - origin)

@@ -9,6 +9,7 @@ from traffic_example.boxes import Box, Detection
 from traffic_example.video import Frame
 
 _SHADOW = 127  # MOG2 marks a moving shadow with this value, what moves with 255
+_BACKGROUND_RATIO = 0.6  # of the time a pixel shows the scene; in a short clip road users hide it for long
 _LEAST_AREA = 1 / 2500  # of the picture; anything smaller is noise
 
 
@@ -21,8 +22,9 @@ class MotionDetector:
     def __init__(self, samples: list[Frame]) -> None:
         """`samples` show the scene over the whole video, so that the first frames have a background too."""
         self._model = cv2.createBackgroundSubtractorMOG2(history=500, varThreshold=32, detectShadows=True)
-        for frame in samples:
-            self._model.apply(frame, learningRate=1 / len(samples))
+        self._model.setBackgroundRatio(_BACKGROUND_RATIO)
+        for number, frame in enumerate(samples, start=1):
+            self._model.apply(frame, learningRate=1 / number)
         height, width = samples[0].shape[:2]
         self._least = width * height * _LEAST_AREA
         span = max(3, width // 100)

@@ -34,7 +34,9 @@ class Stage:
         for name in ("WINSLOW_DIR_WORKSPACE", "WINSLOW_DIR_OUTPUT"):
             value = environment.get(name, "")
             if not Path(value).is_dir() or not value:
-                raise StageError(f"{name}={value!r} is no directory: Winslow sets it; by hand, make one and export it")
+                raise StageError(
+                    f"{name}={value!r} is no directory: Winslow sets it; by hand, make one and export it"
+                )
             directories[name] = Path(value)
         return cls(directories["WINSLOW_DIR_WORKSPACE"], directories["WINSLOW_DIR_OUTPUT"], environment)
 
@@ -49,7 +51,9 @@ class Stage:
             return None
         path = Path(value)
         if not path.is_file():
-            raise StageError(f"{name}={value}: no such file here (a `res:` address is replaced by a path by Winslow)")
+            raise StageError(
+                f"{name}={value}: no such file here (a `res:` address is replaced by a path by Winslow)"
+            )
         return path
 
     def number(self, name: str, default: float) -> float:
@@ -69,7 +73,9 @@ class Stage:
         """A file of the workspace that an earlier stage wrote. Raises StageError naming that stage."""
         path = self.workspace / name
         if not path.is_file():
-            raise StageError(f"{name} is not in the workspace: run the stage `{by}` first, or start from its workspace")
+            raise StageError(
+                f"{name} is not in the workspace: run the stage `{by}` first, or start from its workspace"
+            )
         return path
 
 

@@ -17,18 +17,14 @@ from traffic_example.boxes import Box, Detection, iou_matrix
 from traffic_example.mot import TrackedBox
 
 _NEVER = 1e6  # a cost no assignment would take by choice
-
-
-@dataclass(frozen=True)
-class TrackerSettings:
-    """Confidences 0 to 1, durations in seconds, `reach` as the share by which boxes grow before they are compared."""
-
-    start: float = 0.45
-    keep: float = 0.2
-    patience: float = 1.0
-    least_duration: float = 0.4
-    least_overlap: float = 0.15
-    reach: float = 0.25
+_START = 0.45  # confidence, 0 to 1, that starts a track
+_KEEP = 0.2  # confidence that still continues one
+_PATIENCE = 1.0  # seconds a road user may be hidden
+_LEAST_DURATION = 0.4  # seconds it must have been seen, in all
+_LEAST_OVERLAP = 0.15  # IoU of prediction and box
+_REACH = (
+    0.25  # share by which boxes grow before they are compared: small fast ones overlap themselves no more
+)
 
 
 class BoxFilter:
@@ -58,7 +54,9 @@ class BoxFilter:
         """Go on by one frame."""
         step = np.eye(8)
         step[:4, 4:] = np.eye(4)
-        noise = self._scale() * np.array([*[self._PROCESS / 2] * 4, *[self._PROCESS] * 2, *[self._PROCESS / 3] * 2])
+        noise = self._scale() * np.array(
+            [*[self._PROCESS / 2] * 4, *[self._PROCESS] * 2, *[self._PROCESS / 3] * 2]
+        )
         self._state = step @ self._state
         self._covariance = step @ self._covariance @ step.T + np.diag(noise**2)
         return self.box
@@ -89,10 +87,9 @@ class _Track:
 class Tracker:
     """Feed frames in order with `step`; `finish` gives every track long enough to believe."""
 
-    def __init__(self, *, fps: float, settings: TrackerSettings = TrackerSettings()) -> None:  # noqa: B008 - frozen
-        self._settings = settings
-        self._patience = round(settings.patience * fps)
-        self._least_seen = max(2, round(settings.least_duration * fps))
+    def __init__(self, *, fps: float) -> None:
+        self._patience = round(_PATIENCE * fps)
+        self._least_seen = max(2, round(_LEAST_DURATION * fps))
         self._live: list[_Track] = []
         self._ended: list[_Track] = []
 
@@ -100,8 +97,8 @@ class Tracker:
         """Take in one frame's detections (all of the same frame; empty for a frame without any)."""
         for track in self._live:
             track.filter.predict()
-        sure = [d for d in detections if d.confidence >= self._settings.start]
-        doubtful = [d for d in detections if self._settings.keep <= d.confidence < self._settings.start]
+        sure = [d for d in detections if d.confidence >= _START]
+        doubtful = [d for d in detections if _KEEP <= d.confidence < _START]
         waiting, unused = self._assign(self._live, sure)
         waiting, _ = self._assign(waiting, doubtful)
         for track in waiting:
@@ -117,12 +114,13 @@ class Tracker:
         """Give tracks their detections; what is left over of both comes back."""
         if not tracks or not detections:
             return tracks, detections
-        reach = self._settings.reach
         overlap = iou_matrix(
-            [_grow(track.filter.box, reach) for track in tracks], [_grow(d.box, reach) for d in detections]
+            [_grow(track.filter.box, _REACH) for track in tracks], [_grow(d.box, _REACH) for d in detections]
         )
-        cost = np.where(overlap >= self._settings.least_overlap, 1.0 - overlap, _NEVER)
-        pairs = [(int(r), int(c)) for r, c in zip(*linear_sum_assignment(cost), strict=True) if cost[r, c] < _NEVER]
+        cost = np.where(overlap >= _LEAST_OVERLAP, 1.0 - overlap, _NEVER)
+        pairs = [
+            (int(r), int(c)) for r, c in zip(*linear_sum_assignment(cost), strict=True) if cost[r, c] < _NEVER
+        ]
         for row, column in pairs:
             track = tracks[row]
             track.filter.correct(detections[column].box)
@@ -153,6 +151,8 @@ def _fill(number: int, seen: list[Detection]) -> list[TrackedBox]:
         for frame in range(before.frame + 1, after.frame):
             part = (frame - before.frame) / span
             box = Box(*(a + part * (b - a) for a, b in zip(before.box, after.box, strict=True)))
-            filled.append(TrackedBox(number, replace(before, frame=frame, box=box, confidence=0.0), seen=False))
+            filled.append(
+                TrackedBox(number, replace(before, frame=frame, box=box, confidence=0.0), seen=False)
+            )
         filled.append(TrackedBox(number, after))
     return filled

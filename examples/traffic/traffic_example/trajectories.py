@@ -1,13 +1,13 @@
 """What a road user did: its class, whether it moved at all, its smoothed path and its speed.
 
 The point that is followed is the middle of a box's lower edge. Boxes jitter by some pixels from frame to frame;
-so positions and speeds come from a straight line fitted to a second of them, never from the difference of two
+so positions and speeds come from straight lines fitted to 1.5 seconds of them, never from the difference of two
 frames, and who does not get further than its own size in the whole video is standing.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -19,10 +19,11 @@ from traffic_example.ground import Ground
 from traffic_example.mot import TrackedBox
 from traffic_example.video import VideoFacts
 
-_WINDOW = 1.0  # seconds of positions behind one fitted line
+_WINDOW = 1.5  # seconds of positions behind one fitted line
 _FILLED_WEIGHT = 0.2  # of a position that was filled in, against one that was seen
 _CYCLE_SHARE = 0.25  # of the votes for person and cycle: enough to believe in the cycle below the rider
 _EDGE = 3.0  # pixels: a box this near to the picture's edge is cut off, its foot is not where the road user stands
+_FASTEST_GROWTH = 2.0  # of a box's area, as its logarithm per second; faster, it shows now one thing, now two
 _STANDS_BELOW = 2.0  # times the jitter: a move within a window that is smaller is none
 
 
@@ -77,18 +78,21 @@ def trajectories(boxes: list[TrackedBox], facts: VideoFacts, ground: Ground | No
 
 def _trajectory(track: int, boxes: list[TrackedBox], facts: VideoFacts, ground: Ground | None) -> Trajectory:
     feet = np.array([box.detection.box.foot for box in boxes])
+    percent = 100 * np.log([[max(box.detection.box.area, 1.0)] for box in boxes])
     weights = np.array([1.0 if box.seen else _FILLED_WEIGHT for box in boxes])
     moved = moves([box.detection.box for box in boxes if box.seen])
     positions, velocities = smooth(feet, weights, fps=facts.fps)
+    growths = smooth(percent, weights, fps=facts.fps)[1][:, 0] / 100
     if not moved:
         velocities = np.zeros_like(velocities)
     points = []
-    for box, (x, y), velocity in zip(boxes, positions, velocities, strict=True):
+    for box, (x, y), velocity, growth in zip(boxes, positions, velocities, growths, strict=True):
         moment = Point(
             frame=box.detection.frame, time=box.detection.frame / facts.fps, x=float(x), y=float(y),
             pixel_speed=float(np.linalg.norm(velocity)),
         )  # fmt: skip
-        points.append(_on_the_ground(moment, velocity, ground) if ground and _whole(box, facts) else moment)
+        measurable = _whole(box, facts) and abs(growth) <= _FASTEST_GROWTH
+        points.append(_on_the_ground(moment, velocity, ground) if ground and measurable else moment)
     return Trajectory(track, classify(boxes), moved, tuple(points))
 
 
@@ -127,13 +131,15 @@ def classify(boxes: list[TrackedBox]) -> str:
 
     A rider is often seen without the cycle, never a cycle that is not there without its rider: a cycle wins against
     `pedestrian` with a quarter of their votes."""
-    votes: Counter[str] = Counter()
+    votes: defaultdict[str, float] = defaultdict(float)
     for box in boxes:
         votes[box.detection.kind] += box.detection.confidence if box.seen else 0.0
     kind = max(sorted(votes), key=lambda name: votes[name])
     cycle = max(("bicycle", "motorcycle"), key=lambda name: votes[name])
     cycles = votes["bicycle"] + votes["motorcycle"]
-    if kind in ("pedestrian", "bicycle", "motorcycle") and cycles >= _CYCLE_SHARE * (cycles + votes["pedestrian"]):
+    if kind in ("pedestrian", "bicycle", "motorcycle") and cycles >= _CYCLE_SHARE * (
+        cycles + votes["pedestrian"]
+    ):
         return cycle if cycles else kind
     return kind
 
@@ -141,11 +147,11 @@ def classify(boxes: list[TrackedBox]) -> str:
 def smooth(
     path: NDArray[np.float64], weights: NDArray[np.float64], *, fps: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Positions and velocities (per second) of a path of shape (n, 2), one position per frame.
+    """Positions and velocities (per second) of a path of shape (n, any), one position per frame.
 
     At each frame a line is fitted to the positions half a window before and after it, weighted by `weights` and
     by nearness, twice: the second time positions far off the first line count less. A velocity that moves no
-    further than the positions scatter about their line is zero."""
+    further than the positions scatter about their line, or half a unit, is zero."""
     count = len(path)
     half = max(2, round(_WINDOW * fps / 2))
     times = np.arange(count) / fps
@@ -163,7 +169,7 @@ def _line(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Position and velocity at time 0 of the line through weighted positions."""
     if len(path) < 3:
-        return path[int(np.argmin(np.abs(times)))], np.zeros(2)
+        return path[int(np.argmin(np.abs(times)))], np.zeros(path.shape[1])
     design = np.column_stack([np.ones_like(times), times])
     off = np.zeros(len(path))
     robust = weights
@@ -175,4 +181,4 @@ def _line(
         robust = weights / np.maximum(1.0, off / usual)
     moved = float(np.linalg.norm(fit[1])) * float(times[-1] - times[0])
     jitter = max(float(np.sqrt(np.average(off**2, weights=robust))), 0.5)
-    return fit[0], fit[1] if moved > _STANDS_BELOW * jitter else np.zeros(2)
+    return fit[0], fit[1] if moved > _STANDS_BELOW * jitter else np.zeros(path.shape[1])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from traffic_example.stage import StageError
 
 Frame = NDArray[np.uint8]  # height x width x 3, BGR
-_BACKGROUND_FRAMES = 25
+_SAMPLES = 25
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,10 @@ def probe(path: Path) -> tuple[int, int, float, int]:
     try:
         if not capture.isOpened():
             raise StageError(f"{path.name}: OpenCV cannot read this video")
-        width, height = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        width, height = (
+            int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
+            int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
+        )
         return width, height, capture.get(cv2.CAP_PROP_FPS), int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     finally:
         capture.release()
@@ -71,7 +74,7 @@ def frames(path: Path) -> Iterator[Frame]:
         raise StageError(f"{path.name}: holds no frame that OpenCV can read")
 
 
-def sample(path: Path, *, claimed: int, wanted: int = _BACKGROUND_FRAMES) -> list[Frame]:
+def sample(path: Path, *, claimed: int, wanted: int = _SAMPLES) -> list[Frame]:
     """At most `wanted` frames, evenly spread over a video whose header claims `claimed` frames."""
     step = max(claimed // wanted, 1)
     picked: list[Frame] = []
@@ -81,8 +84,3 @@ def sample(path: Path, *, claimed: int, wanted: int = _BACKGROUND_FRAMES) -> lis
         if len(picked) == wanted:
             break
     return picked
-
-
-def background(samples: list[Frame]) -> Frame:
-    """The scene without what moves: the median of each pixel."""
-    return np.median(np.stack(samples), axis=0).astype(np.uint8)

@@ -15,17 +15,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from traffic_example.boxes import Box, Detection, join_riders, suppress
+from traffic_example.stage import StageError
 
 _ANCHORS = "10,14, 23,27, 37,58, 81,82, 135,169, 344,319"
 _COCO = {0: "pedestrian", 1: "bicycle", 2: "car", 3: "motorcycle", 5: "bus", 7: "truck"}
 _COCO_CLASSES = 80
+_INPUT_HEIGHT = 608  # pixels; at 448 far vehicles and cyclists are lost
 _OUTPUT_FILTERS = 3 * (5 + _COCO_CLASSES)
 
 
 def _convolution(filters: int, size: int, *, output: bool = False) -> str:
     normal = "" if output else "batch_normalize=1\n"
     activation = "linear" if output else "leaky"
-    return f"[convolutional]\n{normal}filters={filters}\nsize={size}\nstride=1\npad=1\nactivation={activation}\n"
+    return (
+        f"[convolutional]\n{normal}filters={filters}\nsize={size}\nstride=1\npad=1\nactivation={activation}\n"
+    )
 
 
 def _pool(stride: int) -> str:
@@ -41,25 +45,32 @@ def darknet_configuration(width: int, height: int) -> str:
     backbone = "".join(_convolution(filters, 3) + _pool(2) for filters in (16, 32, 64, 128, 256))
     deep = _convolution(512, 3) + _pool(1) + _convolution(1024, 3) + _convolution(256, 1)
     coarse = _convolution(512, 3) + _convolution(_OUTPUT_FILTERS, 1, output=True) + _head("3,4,5")
-    rising = "[route]\nlayers=-4\n" + _convolution(128, 1) + "[upsample]\nstride=2\n" + "[route]\nlayers=-1,8\n"
+    rising = (
+        "[route]\nlayers=-4\n" + _convolution(128, 1) + "[upsample]\nstride=2\n" + "[route]\nlayers=-1,8\n"
+    )
     fine = _convolution(256, 3) + _convolution(_OUTPUT_FILTERS, 1, output=True) + _head("1,2,3")
     return f"[net]\nwidth={width}\nheight={height}\nchannels=3\n" + backbone + deep + coarse + rising + fine
 
 
 class YoloDetector:
-    """Finds road users in single frames. `confidence`: the least that counts, 0 to 1."""
+    """Finds road users in single frames. `confidence`: the least that counts, 0 to 1; `aspect`: width by height
+    of the video, which the network's input takes over."""
 
     name = "yolov3-tiny"
 
-    def __init__(self, weights: Path, *, confidence: float, width: int = 800, height: int = 608) -> None:
+    def __init__(self, weights: Path, *, confidence: float, aspect: float) -> None:
+        """Raises StageError where `weights` are not this network's."""
         data = weights.read_bytes()
         self.sha256 = hashlib.sha256(data).hexdigest()
-        self._size = (width, height)
+        self._size = (max(round(_INPUT_HEIGHT * aspect / 32), 1) * 32, _INPUT_HEIGHT)
         self._confidence = confidence
-        configuration = darknet_configuration(width, height).encode()
-        self._network = cv2.dnn.readNetFromDarknet(
-            np.frombuffer(configuration, np.uint8), np.frombuffer(data, np.uint8)
-        )
+        configuration = darknet_configuration(*self._size).encode()
+        try:
+            self._network = cv2.dnn.readNetFromDarknet(
+                np.frombuffer(configuration, np.uint8), np.frombuffer(data, np.uint8)
+            )
+        except cv2.error as error:
+            raise StageError(f"WEIGHTS={weights.name}: not the weights of YOLOv3-tiny for COCO") from error
         self._outputs = self._network.getUnconnectedOutLayersNames()
 
     def find(self, index: int, frame: NDArray[np.uint8]) -> list[Detection]:
