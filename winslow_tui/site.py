@@ -55,7 +55,7 @@ class Site:
         self._say = say
         self._exits = ExitStack()
         self._lock: IO[str] | None = None
-        machine_cpus = psutil.cpu_count() or 1
+        machine_cpus = len(os.sched_getaffinity(0))
         memory = int(psutil.virtual_memory().total * (1 - MEMORY_KEPT))
         self.plans = [
             AgentPlan(

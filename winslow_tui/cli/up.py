@@ -50,14 +50,15 @@ def up(*, directory: Path | None, agents: int, runtime: str, ready_file: Path | 
         site.stop()
 
 
-def wait_ready(site: Site, stopping: threading.Event) -> None:
+def wait_ready(site: Site, stopping: threading.Event | None = None) -> None:
     """Return when every agent shows itself online on the broker. Raises WinslowError with an agent's last words."""
     from winslow import config
     from winslow.node import Presence
     from winslow_tui.client import Client
 
+    stopping = stopping or threading.Event()
     deadline = time.monotonic() + READY_SECONDS
-    client = Client(config.load(environ={"WINSLOW_CONFIG": str(site.config)}))
+    client = Client(config.load(environ={"WINSLOW_CONFIG": str(site.config)}), say=say)
     wanted = {plan.name for plan in site.plans}
     while not stopping.wait(_LOOK_SECONDS):
         online = {state.node for state in client.nodes() if state.presence is Presence.ONLINE}
