@@ -104,6 +104,26 @@ def backoff(failures: int, jitter: float) -> float:
     return FIRST_DELAY + (ceiling - FIRST_DELAY) * jitter
 
 
+class _TlsSocket(ssl.SSLSocket):
+    """Closes itself when the handshake fails; paho would leave that to the garbage collector."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except OSError:
+            self.close()
+            raise
+
+
+def tls_context(given: ssl.SSLContext | None = None) -> ssl.SSLContext:
+    """The context given, or one that trusts what the machine trusts, made ready for a Link."""
+    context = given or ssl.create_default_context()
+    context.sslsocket_class = _TlsSocket
+    return context
+
+
 Arrival = Callable[[aiomqtt.Message], None]
 
 
@@ -125,6 +145,8 @@ class Link(aiomqtt.Client):
             def put_nowait(self, item: aiomqtt.Message) -> None:
                 arrived(item)
 
+        self.refused = 0
+        """Messages that the broker acknowledged, but did not take: its rules forbid the topic to this user."""
         self._address = address
         self._closed = asyncio.Event()
         connect = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho has no annotations here
@@ -189,13 +211,26 @@ class Link(aiomqtt.Client):
         if not self._connected.done():
             self._connected.set_exception(aiomqtt.MqttError("the broker closed the connection"))
         super()._on_disconnect(*arguments, **named)
+        self.forget()
+
+    def _on_publish(
+        self, client: Any, userdata: Any, mid: int, reason_code: ReasonCode, properties: Properties
+    ) -> None:
+        # aiomqtt does not look at the code.
+        self.refused += reason_code.value >= _FAILURE
+        super()._on_publish(client, userdata, mid, reason_code, properties)
 
     def _on_socket_close(self, *arguments: Any, **named: Any) -> None:
         super()._on_socket_close(*arguments, **named)
         self._closed.set()
 
+    def check_open(self) -> None:
+        """Raise MqttError when the connection ended in the moment it opened: aiomqtt forgets such an end."""
+        if self._client.socket() is None:
+            raise aiomqtt.MqttError("the broker closed the connection")
+
     def forget(self) -> None:
-        """Mark the last failure as seen, or asyncio complains about it when this object goes."""
+        """Mark failures as seen: asyncio would log those that nobody came to ask for."""
         for future in (self._connected, self._disconnected):
             if future.done() and not future.cancelled():
                 future.exception()
@@ -205,14 +240,17 @@ class Link(aiomqtt.Client):
 async def opened(link: Link) -> AsyncIterator[Link]:
     """The link, connected; a normal end says goodbye to the broker (no will), any failure cuts it.
 
-    Raises MqttError. A cancellation while connecting waits for the connecting thread (OPEN_SECONDS at most):
-    it cannot be stopped, and left alone it would open a connection nobody owns.
+    Raises MqttError. A cancellation while the connecting thread works waits for it (OPEN_SECONDS at most): it
+    cannot be stopped, and left alone it would open a connection nobody owns.
     """
     opening = asyncio.ensure_future(link.__aenter__())
     try:
         await asyncio.shield(opening)
+        link.check_open()
     except asyncio.CancelledError:
-        await asyncio.wait([opening])
+        while not opening.done():
+            await link.abort()
+            await asyncio.wait([opening], timeout=0.05)
         opening.exception()
         await link.abort()
         link.forget()
@@ -258,7 +296,8 @@ def explain(error: BaseException, address: Address, client_id: str) -> BrokerUnr
     if isinstance(cause, aiomqtt.MqttCodeError):
         return BrokerUnreachable(
             f"the connection to the broker at {address} broke",
-            hint="it comes back by itself; what runs goes on",
+            # Older brokers just hang up on a client whose id is taken over.
+            hint=f"it comes back by itself; if it breaks again and again, look for a second client '{client_id}'",
         )
     if isinstance(cause, ssl.SSLError) or "SSL" in str(cause) or "certificate" in str(cause):
         return BrokerUnreachable(

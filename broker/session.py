@@ -24,9 +24,10 @@ import aiomqtt
 
 from broker import codec, topics
 from broker.codec import Payload
-from broker.connection import WINDOW, AccessRefused, Address, Link, backoff, explain, opened
+from broker.connection import AccessRefused, Address, Link, backoff, explain, opened, tls_context
 from broker.inbox import Inbox, Raw, Received
 from broker.outbox import Outbox, Outgoing
+from broker.sender import Sender
 from broker.snapshot import SnapshotReader
 from broker.topics import Malformed, Topic, Travel
 from winslow.errors import BrokerUnreachable, InvalidInput
@@ -56,6 +57,7 @@ class Counters:
     dropped_stream: int  # received, but the reader was too slow: logs and samples
     dropped_state: int  # the same for everything else
     sent: int
+    refused: int  # of these: QoS 1 messages that the broker's rules forbid this user
     dropped_live: int  # not sent: the queue was full or the connection broke
     expired_live: int  # not sent: too old after a disconnection
     last_malformed: str = ""
@@ -90,11 +92,11 @@ class Session:
         self._will = (
             None if will is None else (self._full(will.topic), codec.encode(will.topic, will.payload))
         )
-        self._tls = tls if tls or not self.address.tls else ssl.create_default_context()
+        self._tls = tls_context(tls) if self.address.tls else None
         self._jitter = jitter
         self._clock = clock
-        self._inbox: Inbox[Raw] = inbox or Inbox()
-        self._outbox = outbox or Outbox()
+        self._inbox: Inbox[Raw] = Inbox() if inbox is None else inbox
+        self._sender = Sender(Outbox() if outbox is None else outbox, clock=clock)
         self._snapshots = SnapshotReader(site=site, client_id=client_id)
         self._filters: dict[str, int] = {}
         self._link: Link | None = None
@@ -102,10 +104,8 @@ class Session:
         self._task: asyncio.Task[None] | None = None
         self._closed = False
         self._changed = asyncio.Event()  # replaced at every change of the connection
-        self._queued = asyncio.Event()
-        self._settled = asyncio.Event()
         self._arrived = asyncio.Event()
-        self._connections = self._received = self._malformed = self._sent = 0
+        self._connections = self._received = self._malformed = self._refused = 0
         self._last_malformed = ""
 
     # -- life
@@ -131,6 +131,7 @@ class Session:
             if self.connected:
                 await self.flush(deadline)
         except BrokerUnreachable:
+            self._closed = True
             if self._link is not None:
                 await self._link.abort()
         finally:
@@ -160,9 +161,10 @@ class Session:
             malformed=self._malformed,
             dropped_stream=self._inbox.dropped_stream,
             dropped_state=self._inbox.dropped_state,
-            sent=self._sent,
-            dropped_live=self._outbox.dropped,
-            expired_live=self._outbox.expired,
+            sent=self._sender.sent,
+            refused=self._refused + (self._link.refused if self._link else 0),
+            dropped_live=self._sender.outbox.dropped,
+            expired_live=self._sender.outbox.expired,
             last_malformed=self._last_malformed,
         )
 
@@ -173,7 +175,7 @@ class Session:
             async with asyncio.timeout(deadline):
                 await self._until_connected()
         except TimeoutError:
-            raise self._problem or BrokerUnreachable(
+            raise self.problem or BrokerUnreachable(
                 f"the broker at {self.address} did not answer within {deadline:g} s",
                 hint="check the address with `winslow info`",
             ) from None
@@ -202,12 +204,11 @@ class Session:
         """Return when the broker has everything that was published. Raises BrokerUnreachable after `deadline` s."""
         try:
             async with asyncio.timeout(deadline):
-                while not self._outbox.idle:
+                while not self._sender.outbox.idle:
                     self._raise_if_over()
-                    self._settled.clear()
-                    await self._settled.wait()
+                    await self._sender.wait_settled()
         except TimeoutError:
-            raise self._problem or BrokerUnreachable(
+            raise self.problem or BrokerUnreachable(
                 f"the broker at {self.address} did not take everything within {deadline:g} s"
             ) from None
 
@@ -280,8 +281,10 @@ class Session:
                         await link.abort()
                         await self._until_replaced(link)
         except TimeoutError:
-            raise self._problem or BrokerUnreachable(
-                f"the broker at {self.address} did not send its retained messages within {deadline:g} s"
+            raise self.problem or BrokerUnreachable(
+                f"the broker at {self.address} did not send its retained messages within {deadline:g} s",
+                hint="its rules must let this user write and read "
+                + topics.build(self.site, topics.Echo(client=self.client_id)),
             ) from None
         decoded = (self._decode(found[topic]) for topic in sorted(found, key=lambda topic: topic.path))
         return [received for received in decoded if received is not None and received.payload is not None]
@@ -290,7 +293,7 @@ class Session:
 
     async def _run(self) -> None:
         failures = 0
-        while True:
+        while not self._closed:
             since: float | None = None
             try:
                 async with opened(self._new_link()) as link:
@@ -298,15 +301,15 @@ class Session:
                         await link.ask(topic_filter, qos)
                     since = self._clock()
                     self._connections += 1
-                    self._outbox.reconnected()
                     self._set_link(link)
                     try:
-                        await self._serve(link)
+                        await self._sender.serve(link)
                     finally:
+                        self._refused += link.refused
                         self._set_link(None)
             except aiomqtt.MqttError as error:
                 self._problem = explain(error, self.address, self.client_id)
-            except AccessRefused as error:  # a subscription
+            except AccessRefused as error:  # of a subscription
                 self._problem = error
             self._signal_change()
             if since is not None and self._clock() - since >= STABLE_SECONDS:
@@ -322,38 +325,6 @@ class Session:
             will=None if self._will is None or self.will is None else (*self._will, self.will.topic.qos),
             tls=self._tls,
         )
-
-    async def _serve(self, link: Link) -> None:
-        """Send what is queued until the connection ends. Raises the MqttError that ended it."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(link.lost(), name="broker connection")
-                group.create_task(self._send(link, group), name="broker sender")
-        except* aiomqtt.MqttError as errors:
-            failure = errors.exceptions[0]
-        raise failure
-
-    async def _send(self, link: Link, group: asyncio.TaskGroup) -> None:
-        window = asyncio.Semaphore(WINDOW)
-        while True:
-            await window.acquire()
-            message = self._outbox.take(self._clock())
-            while message is None:
-                self._settled.set()
-                self._queued.clear()
-                await self._queued.wait()
-                message = self._outbox.take(self._clock())
-
-            def settle(task: asyncio.Task[None], message: Outgoing = message) -> None:
-                # A callback, since a task that is cancelled before its first step runs none of its own code.
-                delivered = not task.cancelled() and task.exception() is None
-                self._sent += delivered
-                self._outbox.settle(message, delivered=delivered)
-                self._settled.set()
-                window.release()
-
-            task = group.create_task(link.send(message), name=f"publish {message.topic}")
-            task.add_done_callback(settle)
 
     def _on_arrival(self, message: aiomqtt.Message) -> None:
         """Runs inside paho's callback: sorts by topic, decodes nothing, raises nothing."""
@@ -393,12 +364,11 @@ class Session:
         self._last_malformed = str(error)
 
     def _put(self, topic: Topic, encoded: codec.Encoded) -> None:
-        self._outbox.put(
+        self._sender.put(
             Outgoing(
                 topic=self._full(topic), encoded=encoded, travel=topic.travel, qos=topic.qos, at=self._clock()
             )
         )
-        self._queued.set()
 
     def _full(self, topic: Topic) -> str:
         return topics.build(self.site, topic)
@@ -432,6 +402,5 @@ class Session:
 
     def _wake_all(self) -> None:
         self._signal_change()
-        self._queued.set()
-        self._settled.set()
+        self._sender.wake()
         self._arrived.set()
