@@ -128,12 +128,15 @@ class LogShipper:
         self._flush_or_wait()
 
     async def ship(self, output: AsyncIterator[OutputChunk]) -> None:
-        """Take a container's output, from its first byte, to its end. Ends when all is on the node's disk."""
+        """Take a container's output, from its first byte, to its end. Ends when all is on the node's disk.
+        It can be called again with the output from its first byte, after a failure or a restart."""
         skip = Skip(self._had)
         again = {stream: hashlib.sha256() for stream in _STREAMS}
         count = 0
         async for chunk in output:
             count += 1
+            if not chunk.data and not chunk.complete:
+                continue  # no bytes: after a restart nobody could tell whether it is archived already
             before = skip.left.get(chunk.stream, 0)
             rest = skip.rest(chunk.stream, chunk.data, chunk.complete)
             if before:
@@ -185,8 +188,7 @@ class LogShipper:
         def take(line: bytes) -> bool:
             (record,) = parser.feed(line)
             self._cut = self._cut or record.mark == "cut"
-            self._had[record.stream] += len(record.written)
-            self._digests[record.stream].update(record.written)
+            self._remember(record)
             self._scan.feed(record)
             return record.complete
 
@@ -217,8 +219,13 @@ class LogShipper:
             )
         self._add(record)
 
+    def _remember(self, record: Record) -> None:
+        self._had[record.stream] += len(record.written)
+        self._digests[record.stream].update(record.written)
+
     def _add(self, record: Record) -> None:
         encoded = logs.encode(record)
+        self._remember(record)
         self._pending.append((encoded, record.complete))
         self._pending_bytes += len(encoded)
         if self._pending_bytes >= BATCH_BYTES:

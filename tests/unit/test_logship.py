@@ -213,6 +213,23 @@ async def test_an_agent_that_died_goes_on_where_its_spool_ends(bench: Bench, tor
     assert b":gap" not in bench.stored
 
 
+async def test_an_engine_that_went_away_in_the_middle_is_read_again(bench: Bench) -> None:
+    chunks = lines(1000)
+
+    async def broken() -> AsyncIterator[OutputChunk]:
+        for each in chunks[:700]:
+            yield each
+        raise RuntimeFailure("the engine does not answer", retryable=True)
+
+    async with bench.shipper() as shipper:
+        with pytest.raises(RuntimeFailure):
+            await shipper.ship(broken())
+        await shipper.ship(given(chunks))
+        await shipper.finish()
+    assert logs.inverse(bench.stored, "stdout") == b"".join(each.data + b"\n" for each in chunks)
+    assert b":gap" not in bench.stored
+
+
 async def test_output_that_does_not_continue_the_spool_is_marked(bench: Bench) -> None:
     async with bench.shipper() as shipper:
         await shipper.ship(given([chunk(b"one"), chunk(b"two")]))
@@ -261,24 +278,18 @@ async def test_a_lost_answer_neither_doubles_nor_loses(bench: Bench) -> None:
 
 async def test_a_write_that_lands_late_hides_nothing(bench: Bench) -> None:
     async with bench.shipper() as shipper:
-        await shipper.ship(given(lines(5)))
+        chunks = lines(5)
+        await shipper.ship(given(chunks))
         await shipper.finish()
         (info,) = bench.store.walk(layout.logs("demo", 3, 1))
         early = bench.stored
-        await shipper.ship(given([*logs_to_chunks(bench.spooled), chunk(b"late")]))
+        await shipper.ship(given([*chunks, chunk(b"late")]))
         await shipper.finish()
     with pytest.raises(Conflict):  # what the network held back comes now
         bench.store.put(info.key, early, if_match=info.etag)
     with pytest.raises(Conflict):
         bench.store.put(info.key, early, if_none_match=True)
     assert bench.stored == bench.spooled
-
-
-def logs_to_chunks(archive: bytes) -> list[OutputChunk]:
-    return [
-        OutputChunk(stream=record.stream, data=record.data, complete=record.complete, time=record.time)
-        for record in logs.parse(archive)
-    ]
 
 
 @pytest.mark.parametrize("damage", ["gone", "other bytes", "other bytes before the restart"])
@@ -407,19 +418,20 @@ async def test_a_damaged_spool_is_named(bench: Bench) -> None:
 
 async def test_other_work_goes_on_beside_much_output(bench: Bench) -> None:
     """A stage that writes a lot must not keep the agent from its heartbeats."""
-    beats: list[float] = []
-    loop = asyncio.get_running_loop()
+    beats = 0
 
     async def heart() -> None:
+        nonlocal beats
         while True:
-            beats.append(loop.time())
+            beats += 1
             await asyncio.sleep(0)
 
     beating = asyncio.create_task(heart())
     async with bench.shipper() as shipper:
+        before = beats
         await shipper.ship(given(lines(30_000)))
+        assert beats - before >= 100
     beating.cancel()
-    assert max(b - a for a, b in itertools.pairwise(beats)) < 0.2
 
 
 def test_a_spool_knows_its_segments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
