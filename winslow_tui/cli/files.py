@@ -1,0 +1,194 @@
+"""`winslow files` (R1310 to R1340); `ADDRESS` says how places are written."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from winslow_tui.cli.context import client
+from winslow_tui.cli.output import Format, OutputOption, put, put_json, put_table, say, time_shown
+
+if TYPE_CHECKING:
+    from winslow.address import Address
+    from winslow.project import Project
+    from winslow_tui.client import Client
+
+app = typer.Typer(help="Files: list, send, fetch, remove.", no_args_is_help=True)
+
+ADDRESS = "res:PATH, PROJECT:input/PATH, PROJECT:output/PATH or PROJECT#RUN:PATH"
+AddressArgument = Annotated[str, typer.Argument(metavar="ADDRESS", help=ADDRESS, show_default=False)]
+
+
+def place(used: Client, text: str) -> tuple[Address, Project | None]:
+    """An address as written, and the project it names. Raises InvalidInput, NotFound, Conflict."""
+    from dataclasses import replace
+
+    from winslow import address
+
+    where = address.parse(text)
+    if where.place == "resources":
+        return where, None
+    project = used.project(where.project)
+    return replace(where, project=project.id), project
+
+
+@app.command("ls")
+def list_(
+    ctx: typer.Context,
+    address: Annotated[str, typer.Argument(metavar="[ADDRESS]", help=ADDRESS)] = "res:",
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="all levels")] = False,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """List what is at an address."""
+    from dataclasses import asdict, replace
+
+    from winslow.address import text
+    from winslow.placement import size_text
+    from winslow_tui import filing
+
+    used = client(ctx)
+    where, project = place(used, address)
+    found = filing.find(used.store, where, project, deep=recursive)
+    if output is Format.JSON:
+        keys = ("size", "modified", "sha256", "target")
+        put_json(
+            [
+                {
+                    "path": each.path,
+                    "address": text(replace(where, path=each.path, folder=False)),
+                    "kind": each.kind.value,
+                }
+                | {key: value for key, value in asdict(each).items() if key in keys}
+                for each in found
+            ]
+        )
+        return
+    rows = [
+        (
+            "" if each.kind == "dir" else size_text(each.size),
+            time_shown(each.modified),
+            each.path + ("/" if each.kind == "dir" else f" -> {each.target}" if each.target else ""),
+        )
+        for each in found
+    ]
+    put_table(("SIZE", "MODIFIED", "PATH"), rows)
+
+
+@app.command("put")
+def send(
+    ctx: typer.Context,
+    arguments: Annotated[list[str], typer.Argument(metavar="FILE... ADDRESS", show_default=False)],
+) -> None:
+    """Send files and folders to res:… or PROJECT:input/…; an address that ends in / is a folder."""
+    from pathlib import Path
+
+    from winslow.address import text
+    from winslow.errors import UsageError
+    from winslow_tui import filing
+
+    if len(arguments) < 2:
+        raise UsageError("name at least one file, then the address")
+    *sources, last = arguments
+    used = client(ctx)
+    where, project = place(used, last)
+    uploads, notes = filing.plan_upload([Path(source) for source in sources], where, project)
+    for note in notes:
+        say(note)
+    total = sum(upload.path.stat().st_size for upload in uploads)
+    with progress(len(uploads), total, "sent") as advance:
+        filing.upload(used.store, uploads, advance)
+    put(text(where))
+
+
+@app.command()
+def get(
+    ctx: typer.Context,
+    arguments: Annotated[list[str], typer.Argument(metavar="ADDRESS... [FOLDER]", show_default=False)],
+) -> None:
+    """Fetch files and folders; into the present folder unless another (or a file's name) is given."""
+    from pathlib import Path
+
+    from winslow import address
+    from winslow.errors import UsageError
+    from winslow_tui import filing
+
+    into = Path()
+    if len(arguments) > 1 and ":" not in arguments[-1]:
+        into = Path(arguments.pop())
+    if len(arguments) > 1 and not into.is_dir():
+        raise UsageError(f"{into} is no folder, and several addresses are to go there")
+    used = client(ctx)
+    places: list[filing.Place] = []
+    for each in arguments:
+        address.parse(each)
+        where, project = place(used, each)
+        places += filing.plan_download(filing.find(used.store, where, project, deep=True), where, into)
+    targets = [each.path for each in places]
+    if len(set(targets)) < len(targets):
+        raise UsageError(
+            "two of the files would have the same name here", hint="fetch them one after the other"
+        )
+    with progress(len(places), sum(each.file.size for each in places), "fetched") as advance:
+        filing.download(used.store, places, advance)
+    for path in sorted({each.root / each.relative.split("/")[0] for each in places}):
+        put(str(path))
+
+
+@app.command("rm")
+def remove(
+    ctx: typer.Context,
+    addresses: Annotated[list[str], typer.Argument(metavar="ADDRESS...", show_default=False)],
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="a folder with all it holds")] = False,
+) -> None:
+    """Remove files from res:… or PROJECT:input/…. What runs left never changes."""
+    from winslow_tui import filing
+
+    used = client(ctx)
+    for each in addresses:
+        where, project = place(used, each)
+        count = filing.remove(used.store, where, project, deep=recursive)
+        say(f"{each}: {count} {'file' if count == 1 else 'files'} removed")
+
+
+@contextmanager
+def progress(count: int, total: int, done: str) -> Iterator[Callable[[int], None]]:
+    """Bytes, rate and time left on a terminal's stderr while it lasts; one sentence at the end."""
+    from winslow.placement import size_text
+
+    began, moved = time.monotonic(), 0
+
+    def add(size: int) -> None:
+        nonlocal moved
+        moved += size
+
+    if sys.stderr.isatty():
+        with _bar(total) as advance:
+
+            def both(size: int) -> None:
+                add(size)
+                advance(size)
+
+            yield both
+    else:
+        yield add
+    seconds = max(time.monotonic() - began, 1e-3)
+    say(
+        f"{done} {count} {'file' if count == 1 else 'files'}, {size_text(moved)} in {seconds:.1f} s "
+        f"({size_text(int(moved / seconds))}/s)"
+    )
+
+
+@contextmanager
+def _bar(total: int) -> Iterator[Callable[[int], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda size: bar.advance(task, size)

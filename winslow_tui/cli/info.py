@@ -1,0 +1,31 @@
+"""`winslow info`: every setting and where it comes from."""
+
+from __future__ import annotations
+
+import typer
+
+from winslow_tui.cli.context import config
+from winslow_tui.cli.output import Format, OutputOption, put, put_json, put_table
+
+
+def info(ctx: typer.Context, output: OutputOption = Format.TABLE) -> None:
+    """Show the version and every setting with its origin; secrets are masked."""
+    from importlib import metadata
+
+    from winslow.config import user_file
+
+    found = config(ctx)
+    version = metadata.version("winslow")
+    path = str(found.path or user_file())
+    if output is Format.JSON:
+        settings = {value.key: {"value": value.shown, "origin": value.origin} for value in found.values()}
+        put_json(
+            {"version": version, "file": path, "file_exists": found.path is not None, "settings": settings}
+        )
+        return
+    put(f"winslow {version}")
+    put(f"configuration file {path}" + ("" if found.path else " (not there)"))
+    put("")
+    put_table(
+        ("SETTING", "VALUE", "ORIGIN"), [(value.key, value.shown, value.origin) for value in found.values()]
+    )

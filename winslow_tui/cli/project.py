@@ -1,0 +1,146 @@
+"""`winslow project`: create, look at, delete (R1210 to R1250)."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from winslow_tui.cli.context import client
+from winslow_tui.cli.output import (
+    Format,
+    OutputOption,
+    pairs,
+    plain,
+    put,
+    put_fields,
+    put_json,
+    put_table,
+    say,
+    time_shown,
+)
+
+app = typer.Typer(help="Projects: create, look at, delete.", no_args_is_help=True)
+
+ProjectArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="PROJECT", help="an id, a unique beginning of one, or a unique name", show_default=False
+    ),
+]
+EnvOption = Annotated[
+    list[str] | None, typer.Option("--env", metavar="NAME=VALUE", help="environment; repeatable")
+]
+
+
+@app.command()
+def create(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="what people call it", show_default=False)],
+    pipeline: Annotated[
+        str, typer.Option("--pipeline", "-p", help="the definition to copy", show_default=False)
+    ],
+    tag: Annotated[list[str] | None, typer.Option("--tag", help="a tag; repeatable")] = None,
+    env: EnvOption = None,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Create a project with its own copy of a pipeline; prints its id."""
+    made = client(ctx).create_project(name, pipeline=pipeline, tags=tag or (), env=pairs(env or [], "--env"))
+    if output is Format.JSON:
+        put_json(plain(made))
+        return
+    put(made.id)
+    say(f"  winslow start {made.id}")
+
+
+@app.command("list")
+def list_(ctx: typer.Context, output: OutputOption = Format.TABLE) -> None:
+    """Show all projects and their states."""
+    from winslow.lifecycle import state_of
+    from winslow.project import Project
+    from winslow_tui.client import Unreadable
+
+    told: list[dict[str, object]] = []
+    for each in client(ctx).projects():
+        if isinstance(each, Unreadable):
+            told.append({"id": each.id, "name": "", "state": "unreadable", "reason": each.why})
+            continue
+        state, reason = state_of(each)
+        entry: dict[str, object] = {"id": each.id, "name": each.name, "state": state.value, "reason": reason}
+        if isinstance(each, Project):
+            entry |= {
+                "tags": each.tags,
+                "author": each.author,
+                "created": each.created,
+                "pipeline": each.pipeline.definition.name,
+                "next_stage": each.control.next_stage,
+                "runs": len(each.runs),
+                "active": [
+                    {"run": run.n, "stage": run.stage.name, "state": run.state.value} for run in each.active
+                ],
+            }
+        told.append(entry)
+    if output is Format.JSON:
+        put_json(told)
+        return
+    rows = []
+    for entry in told:
+        active = entry.get("active") or []
+        assert isinstance(active, list)
+        doing = ", ".join(f"#{run['run']} {run['stage']} {run['state']}" for run in active) or entry["reason"]
+        tags = entry.get("tags") or ()
+        assert isinstance(tags, tuple)
+        rows.append((entry["id"], entry["name"], entry["state"], doing, ", ".join(tags)))
+    put_table(("ID", "NAME", "STATE", "DOING", "TAGS"), rows)
+
+
+@app.command()
+def show(ctx: typer.Context, project: ProjectArgument, output: OutputOption = Format.TABLE) -> None:
+    """Show a project: its stages with their states, its environment; with -o json its whole document."""
+    from winslow.lifecycle import state_of
+    from winslow_tui.runlist import stages
+
+    found = client(ctx).project(project)
+    state, reason = state_of(found)
+    if output is Format.JSON:
+        put_json(plain(found) | {"state": state.value, "reason": reason, "stages": stages(found)})
+        return
+    put_fields(
+        {
+            "id": found.id,
+            "name": found.name,
+            "state": f"{state.value} ({reason})" if reason else state.value,
+            "pipeline": f"{found.pipeline.definition.name} (copied from revision {found.pipeline.source_revision})",
+            "tags": ", ".join(found.tags),
+            "author": found.author,
+            "created": time_shown(found.created),
+            **{f"env {name}": value for name, value in found.env.items()},
+        }
+    )
+    put("")
+    rows = [
+        (each["stage"], each["state"], f"#{each['run']}" if each["run"] else "", each["detail"])
+        for each in stages(found)
+    ]
+    put_table(("STAGE", "STATE", "RUN", "DETAIL"), rows)
+
+
+@app.command()
+def delete(
+    ctx: typer.Context,
+    project: ProjectArgument,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
+) -> None:
+    """Delete a project with every file, log and record that belongs to it."""
+    from winslow.errors import UsageError
+
+    used = client(ctx)
+    found = used.project(project)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError(f"{found.id} and all its files would be deleted", hint="add --yes")
+        typer.confirm(
+            f"Delete {found.id} with {len(found.runs)} runs and all their files?", abort=True, err=True
+        )
+    say(f"project {used.delete_project(found.id)} is deleted")

@@ -1,0 +1,86 @@
+"""Why a project waits, who bid what, and what its runs do right now: plain data for `winslow explain`. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from winslow.lifecycle import state_of
+from winslow.node import NodeState, Presence
+from winslow.placement import fits, fits_now, missing_summary
+from winslow.project import Attempt, Project, Run, RunState
+
+MAX_EARLIER = 3
+
+
+def explain(project: Project, nodes: Sequence[NodeState] | None) -> dict[str, Any]:
+    """What `winslow explain` shows, as plain data; `nodes` None: the broker could not be asked."""
+    state, reason = state_of(project)
+    runs = project.active or project.runs[-1:]
+    return {
+        "project": project.id,
+        "state": state.value,
+        "reason": reason,
+        "next_stage": project.control.next_stage,
+        "runs": [_run(run, nodes) for run in runs],
+    }
+
+
+def shown_state(run: Run, silent: Iterable[str]) -> str:
+    """A run's state for people: UNKNOWN while its node is silent (design 3)."""
+    attempt = run.attempt
+    if run.state.held and attempt is not None and attempt.node in silent:
+        return "UNKNOWN"
+    return run.state.value
+
+
+def silent(project: Project, nodes: Sequence[NodeState] | None) -> frozenset[str]:
+    """Nodes that hold a run of the project and do not say that they are there; none where nobody could ask."""
+    if nodes is None:
+        return frozenset()
+    there = {node.node for node in nodes if node.presence is not Presence.OFFLINE}
+    return frozenset(
+        run.attempt.node for run in project.active if run.attempt and run.attempt.node not in there
+    )
+
+
+def _run(run: Run, nodes: Sequence[NodeState] | None) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "run": run.n,
+        "stage": run.stage.name,
+        "state": run.state.value,
+        "reason": run.reason.value if run.reason else "",
+        "detail": run.detail,
+        "image": run.stage.image,
+        "requires": run.stage.requires.model_dump(mode="json", exclude_defaults=True),
+        "attempts": [_attempt(attempt) for attempt in run.attempts[-MAX_EARLIER:]],
+    }
+    if run.state is RunState.QUEUED:
+        told["waits"] = _waits(run, nodes)
+        told["nodes"] = {
+            node.node: _answer(node, run) for node in sorted(nodes or (), key=lambda node: node.node)
+        }
+    return told
+
+
+def _waits(run: Run, nodes: Sequence[NodeState] | None) -> str:
+    if nodes is None:
+        return "the broker could not be asked which nodes there are"
+    return missing_summary(nodes, run.stage.requires) or "a node could take it now: it is being elected"
+
+
+def _answer(node: NodeState, run: Run) -> Mapping[str, object]:
+    never, now = fits(node, run.stage.requires), fits_now(node, run.stage.requires)
+    kind = "pass" if never else "busy" if now else "fits"
+    return {"answer": kind, "reasons": list(never or now), "presence": node.presence.value}
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "attempt": attempt.k,
+        "node": attempt.node,
+        "claimed_at": attempt.claimed_at,
+        "outcome": attempt.outcome or "",
+        "detail": attempt.detail,
+        "bids": [bid.model_dump(mode="json") for bid in attempt.bids],
+    }

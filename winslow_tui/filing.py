@@ -1,0 +1,333 @@
+"""Files at addresses (design 8): what is there, sending, fetching, removing.
+
+Resources and a project's input are objects with readable keys; a run's workspace and a project's output
+are manifests. Both are shown the same way: relative paths below an address.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from winslow import workspace
+from winslow.address import Address, text
+from winslow.errors import InvalidInput, NotFound, Refused, UsageError
+from winslow.project import Project
+from winslow.store import layout
+from winslow.store.files import Download, Progress, Upload, download_many, upload_many
+from winslow.store.patience import Patience
+from winslow.store.port import ObjectStore
+from winslow.workspace import Entry, EntryType, Manifest
+
+PATIENCE = Patience(deadline=120.0)  # a link that drops is given two minutes to come back
+
+
+@dataclass(frozen=True)
+class File:
+    """One thing below an address; `path` is relative to the address's place, as bytes decoded for this system.
+
+    `size` in bytes; `modified` (RFC 3339) only where the store says it; `target` only of a link."""
+
+    path: str
+    kind: EntryType
+    size: int = 0
+    modified: str = ""
+    key: str = ""
+    etag: str = ""
+    sha256: str = ""
+    mode: int | None = None
+    mtime_ns: int | None = None
+    target: str = ""
+
+
+def find(store: ObjectStore, where: Address, project: Project | None, *, deep: bool) -> list[File]:
+    """What lies at an address: the file itself, or what is in the folder; with `deep` all levels of it.
+
+    Raises NotFound naming the address.
+    """
+    if where.place in ("output", "workspace"):
+        assert project is not None
+        found = list(_in_manifest(_entries(store, where, project), where, deep=deep))
+    else:
+        found = list(_in_store(store, where, project, deep=deep))
+    if not found and where.path:
+        raise NotFound(f"there is nothing at {text(where)}", hint=f"winslow files ls {text(_above(where))}")
+    return found
+
+
+def _above(where: Address) -> Address:
+    return Address(
+        place=where.place,
+        path=where.path.rpartition("/")[0],
+        project=where.project,
+        run=where.run,
+        folder=True,
+    )
+
+
+def _prefix(where: Address, project: Project | None) -> str:
+    if where.place == "resources":
+        return layout.RESOURCES
+    assert project is not None
+    return layout.project_input(project.id)
+
+
+def _in_store(store: ObjectStore, where: Address, project: Project | None, *, deep: bool) -> Iterator[File]:
+    prefix = _prefix(where, project)
+    if where.path and not where.folder:
+        try:
+            info = store.stat(layout.check_key(prefix + where.path))
+        except NotFound:
+            pass
+        else:
+            yield File(where.path, EntryType.FILE, info.size, info.modified, info.key, info.etag, info.sha256)
+            return
+    folder = f"{prefix}{where.path}/" if where.path else prefix
+    for each in store.walk(folder) if deep else store.list_folder(folder):
+        if isinstance(each, str):
+            yield File(each.removeprefix(prefix).rstrip("/"), EntryType.DIR)
+        elif each.key != folder:  # some clients make an empty object for a folder
+            yield File(
+                each.key.removeprefix(prefix), EntryType.FILE, each.size, each.modified, each.key, each.etag
+            )
+
+
+def _entries(store: ObjectStore, where: Address, project: Project) -> Sequence[Entry]:
+    if where.place == "output":
+        keys = [run.manifests.output for run in project.runs if run.manifests.output]
+        return workspace.overlay(*(_manifest(store, key, project.id) for key in keys))
+    run = project.run(where.run or 0)
+    if run is None:
+        raise NotFound(
+            f"{project.id} has no run #{where.run}", hint=f"winslow runs {project.id} shows its runs"
+        )
+    if not run.manifests.workspace:
+        if not run.state.ended:
+            raise Refused(
+                f"run #{run.n} of {project.id} is {run.state.value}: its workspace is stored when it ends",
+                hint=f"winslow wait {project.id} --for idle",
+            )
+        raise NotFound(f"run #{run.n} of {project.id} left no workspace")
+    return _manifest(store, run.manifests.workspace, project.id).entries
+
+
+def _manifest(store: ObjectStore, key: str, project: str) -> Manifest:
+    return workspace.decode(store.get(key).data, key=key, project=project)
+
+
+def _in_manifest(entries: Sequence[Entry], where: Address, *, deep: bool) -> Iterator[File]:
+    wanted = workspace.quote_path(where.path.encode("utf-8", "surrogateescape"))
+    below = f"{wanted}/" if wanted else ""
+    folders: set[str] = set()
+    for entry in entries:
+        if entry.path == wanted and entry.type is not EntryType.DIR and not where.folder:
+            yield _file(entry)
+        if not entry.path.startswith(below) or (not deep and "/" in entry.path[len(below) :]):
+            continue
+        if entry.path != wanted:
+            folders.add(entry.path)
+            yield _file(entry)
+    if deep:
+        return
+    for entry in entries:  # folders that only their content tells of
+        inner = entry.path[len(below) :] if entry.path.startswith(below) else ""
+        folder = below + inner.partition("/")[0]
+        if "/" in inner and folder not in folders:
+            folders.add(folder)
+            yield File(_decoded(folder), EntryType.DIR)
+
+
+def _file(entry: Entry) -> File:
+    return File(
+        path=_decoded(entry.path),
+        kind=entry.type,
+        size=entry.size,
+        key=entry.object,
+        sha256=entry.sha256,
+        mode=entry.mode,
+        mtime_ns=entry.mtime_ns,
+        target=_decoded(entry.target),
+    )
+
+
+def _decoded(path: str) -> str:
+    return os.fsdecode(workspace.unquote_path(path))
+
+
+# -- sending
+
+
+def plan_upload(
+    sources: Sequence[Path], where: Address, project: Project | None
+) -> tuple[list[Upload], list[str]]:
+    """Which file goes under which key, as `cp -r` would do it; and sentences about what is left out.
+
+    Raises Refused for a place that only runs write to, NotFound for a missing source, UsageError when
+    several sources are to become one file, InvalidInput for a name that cannot be a key.
+    """
+    if where.place in ("output", "workspace"):
+        raise Refused(
+            f"{text(where)} is written by runs alone, and never changes afterwards",
+            hint="put files into res:… or PROJECT:input/…",
+        )
+    many = len(sources) > 1 or any(source.is_dir() for source in sources)
+    if many and where.path and not where.folder:
+        raise UsageError(f"{text(where)} would become one file", hint=f"name a folder: {text(where)}/")
+    prefix = _prefix(where, project)
+    uploads: list[Upload] = []
+    notes: list[str] = []
+    for source in sources:
+        into = where.path + "/" if where.path and where.folder else where.path
+        if source.is_dir():
+            root = source.resolve()
+            for path in _files_below(root, notes):
+                key = f"{prefix}{into}{root.name}/{path.relative_to(root)}"
+                uploads.append(Upload(path=path, key=layout.check_key(_text(key))))
+        elif source.exists():
+            name = source.resolve().name if where.folder else ""
+            uploads.append(Upload(path=source.resolve(), key=layout.check_key(_text(prefix + into + name))))
+        else:
+            raise NotFound(f"there is no file {source}")
+    if len({upload.key for upload in uploads}) < len(uploads):
+        raise UsageError("two of the files would have the same address", hint="put them one after the other")
+    return uploads, notes
+
+
+def _text(key: str) -> str:
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        raise InvalidInput(f"{key!r}: the file's name is not UTF-8", hint="rename the file") from None
+    return key
+
+
+def _files_below(root: Path, notes: list[str]) -> Iterator[Path]:
+    for folder, folders, names in os.walk(root, onerror=_raise):
+        for name in sorted(names) + [name for name in folders if (Path(folder) / name).is_symlink()]:
+            path = Path(folder) / name
+            if path.is_symlink() or not path.is_file():
+                notes.append(f"left out: {path} is a link or no regular file")
+            else:
+                yield path
+        folders.sort()
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def upload(store: ObjectStore, uploads: Sequence[Upload], progress: Progress) -> None:
+    """Send them; goes on where an earlier try ended."""
+    upload_many(store, uploads, progress=progress, patience=PATIENCE)
+
+
+# -- fetching
+
+
+@dataclass(frozen=True)
+class Place:
+    """One thing to fetch, and where it goes below `root`."""
+
+    file: File
+    root: Path
+    relative: str
+
+    @property
+    def path(self) -> Path:
+        return self.root / self.relative
+
+
+def plan_download(found: Sequence[File], where: Address, into: Path) -> list[Place]:
+    """Where everything found (with `deep`) at `where` goes, as `cp -r` would do it.
+
+    Raises InvalidInput for a name that would leave `into`: names come from strangers.
+    """
+    single = len(found) == 1 and found[0].path == where.path and found[0].kind is not EntryType.DIR
+    if single:
+        name = where.path.rpartition("/")[2]
+        root, relative = (into, name) if into.is_dir() else (into.parent, into.name)
+        return [Place(found[0], root, _inside(relative))]
+    top = where.path.rpartition("/")[2]
+    cut = len(where.path) + 1 if where.path else 0
+    return [Place(each, into, _inside(f"{top}/{each.path[cut:]}" if top else each.path)) for each in found]
+
+
+def _inside(relative: str) -> str:
+    parts = relative.split("/")
+    if any(part in ("", ".", "..") for part in parts) or "\0" in relative:
+        raise InvalidInput(
+            f"{relative!r} is no name for a file here", hint="fetch the other files by their own addresses"
+        )
+    return relative
+
+
+def download(store: ObjectStore, places: Sequence[Place], progress: Progress) -> None:
+    """Fetch them: folders first, then files, then links, so that nothing is written through a link.
+
+    Raises Refused where a link of this disk stands in the way.
+    """
+    wanted: list[Download] = []
+    for place in places:
+        _make_folders(
+            place.root,
+            place.relative if place.file.kind is EntryType.DIR else place.relative.rpartition("/")[0],
+        )
+        if place.file.kind is EntryType.FILE and place.file.key:
+            wanted.append(_download(place))
+        elif place.file.kind is EntryType.FILE:
+            place.path.unlink(missing_ok=True)
+            place.path.touch()
+    download_many(store, wanted, progress=progress, patience=PATIENCE)
+    for place in places:
+        if place.file.kind is EntryType.FILE and place.file.mode is not None:
+            place.path.chmod(place.file.mode & 0o777 | 0o400)
+            if place.file.mtime_ns is not None:
+                os.utime(place.path, ns=(place.file.mtime_ns, place.file.mtime_ns))
+    for place in places:
+        if place.file.kind is EntryType.LINK:
+            if place.path.is_symlink():
+                place.path.unlink()
+            place.path.symlink_to(place.file.target)
+
+
+def _download(place: Place) -> Download:
+    file = place.file
+    known = bool(file.etag)
+    return Download(
+        key=file.key,
+        path=place.path,
+        sha256=file.sha256,
+        etag=file.etag or None,
+        size=file.size if known else None,
+    )
+
+
+def _make_folders(root: Path, relative: str) -> None:
+    path = root
+    path.mkdir(parents=True, exist_ok=True)
+    for part in relative.split("/") if relative else ():
+        path = path / part
+        if path.is_symlink():
+            raise Refused(
+                f"{path} is a link: nothing is written through it", hint="fetch into another folder"
+            )
+        path.mkdir(exist_ok=True)
+
+
+# -- removing
+
+
+def remove(store: ObjectStore, where: Address, project: Project | None, *, deep: bool) -> int:
+    """Remove a file, or with `deep` a folder; the number of files. Raises NotFound, Refused, UsageError."""
+    if where.place in ("output", "workspace"):
+        raise Refused(
+            f"{text(where)}: what a run left never changes", hint="winslow project delete removes all"
+        )
+    found = find(store, where, project, deep=True)
+    if not deep and not (len(found) == 1 and found[0].path == where.path):
+        raise UsageError(f"{text(where)} is a folder with {len(found)} files", hint="add --recursive")
+    for each in found:
+        store.delete(each.key)
+    return len(found)

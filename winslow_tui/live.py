@@ -1,0 +1,68 @@
+"""The broker's part of a command: connect, do one thing, leave. Everything here may fail without harm."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+from collections.abc import Sequence
+
+from broker import topics
+from broker.codec import Payload
+from broker.session import Received, Session
+from broker.topics import Topic
+from winslow.config import Config
+from winslow.errors import UsageError
+
+CONNECT_SECONDS = 4.0
+ANSWER_SECONDS = 5.0
+
+
+def session(config: Config) -> Session:
+    """A session of this command's own. Raises UsageError where nothing says where the broker is."""
+    broker = config.settings.broker
+    if not broker.url:
+        raise UsageError(
+            "nothing says where the broker is",
+            hint="`winslow up` starts a site on this machine; for another one set WINSLOW_BROKER_URL",
+        )
+    return Session(
+        broker.url,
+        client_id=f"client-{secrets.token_hex(8)}",
+        site=config.settings.site,
+        jitter=random.SystemRandom().random,
+        username=broker.username,
+        password=broker.password.get_secret_value() if broker.password else None,
+    )
+
+
+def publish(config: Config, messages: Sequence[tuple[Topic, Payload | None]]) -> None:
+    """Send messages in order; None clears a retained one. Raises BrokerUnreachable or UsageError."""
+
+    async def send() -> None:
+        async with session(config) as broker:
+            await broker.wait_connected(CONNECT_SECONDS)
+            for topic, payload in messages:
+                if payload is None:
+                    broker.clear(topic)
+                else:
+                    broker.publish(topic, payload)
+            await broker.flush(ANSWER_SECONDS)
+
+    asyncio.run(send())
+
+
+def retained(config: Config, *filters: str) -> list[Received]:
+    """Everything retained under the filters. Raises BrokerUnreachable or UsageError."""
+
+    async def read() -> list[Received]:
+        async with session(config) as broker:
+            await broker.wait_connected(CONNECT_SECONDS)
+            return [each for below in filters for each in await broker.snapshot(below, ANSWER_SECONDS)]
+
+    return asyncio.run(read())
+
+
+def run_topics(project: str, attempts: Sequence[tuple[int, int]]) -> list[Topic]:
+    """The retained topics that attempts (run, attempt) may have left behind."""
+    return [topics.Progress(project=project, run=n, attempt=k) for n, k in attempts]
