@@ -345,10 +345,10 @@ class Session:
             user_properties=tuple(getattr(message.properties, "UserProperty", ())),
             retained=message.retain,
         )
-        if self._snapshots.on_message(full, raw) and not any(
-            topics.matches(topic_filter, full) for topic_filter in self._filters
-        ):
-            return
+        if self._snapshots.reading:
+            self._snapshots.on_message(full, raw)
+            if not any(topics.matches(topic_filter, full) for topic_filter in self._filters):
+                return
         self._inbox.put(raw, size=len(raw.data), stream=topic.travel is Travel.LIVE and topic.qos == 0)
         self._arrived.set()
 

@@ -54,11 +54,16 @@ class SnapshotReader:
                     await self._round_trip(link)
                     if collection.arrived == before:
                         break
+                if not subscribed:
+                    await link.unsubscribe(topic_filter)
             finally:
                 self._collection = None
-            if not subscribed:
-                await link.unsubscribe(topic_filter)
             return collection.found
+
+    @property
+    def reading(self) -> bool:
+        """Whether messages may arrive that only a snapshot asked for."""
+        return self._collection is not None
 
     def on_echo(self, topic: Echo, payload: bytes) -> None:
         """A message on some session's echo topic arrived."""
@@ -66,15 +71,13 @@ class SnapshotReader:
         if ours and self._answer and not self._answer.done():
             self._answer.set_result(None)
 
-    def on_message(self, full: str, raw: Raw) -> bool:
-        """A message arrived; whether it belongs to the snapshot being taken."""
+    def on_message(self, full: str, raw: Raw) -> None:
+        """A message arrived."""
         collection = self._collection
-        wanted = raw.topic.travel is not Travel.LIVE
-        if collection is None or not wanted or not topics.matches(collection.topic_filter, full):
-            return False
-        collection.found[raw.topic] = raw
-        collection.arrived += 1
-        return True
+        live = raw.topic.travel is Travel.LIVE
+        if collection is not None and not live and topics.matches(collection.topic_filter, full):
+            collection.found[raw.topic] = raw
+            collection.arrived += 1
 
     def on_disconnect(self) -> None:
         """The connection ended: whoever waits for an answer gets MqttError."""

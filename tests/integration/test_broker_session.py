@@ -189,6 +189,25 @@ async def test_a_snapshot_leaves_subscriptions_and_messages_as_they_were(
         assert topics.ProjectState(project="p") not in seen
 
 
+async def test_a_snapshot_does_not_let_live_messages_in_that_nobody_subscribed(
+    broker: BrokerService, site: str
+) -> None:
+    log = topics.Log(project="p", run=1, attempt=1)
+    async with session(broker, site) as writer, session(broker, site) as reader:
+        await connected(writer, reader)
+        writer.publish(topics.ProjectState(project="p"), summary("p"))
+        await writer.flush(DEADLINE)
+        before = reader.counters.received
+        while reader.counters.received < before + 50:
+            for number in range(200):
+                writer.publish(log, messages.LogChunk(offset=number, data=b"x"))
+            found = await reader.snapshot(topics.PROJECT_TOPICS, DEADLINE)
+            assert [received.topic for received in found] == [topics.ProjectState(project="p")]
+        await reader.subscribe(topics.NODE_STATES)
+        writer.publish(topics.NodeState(node="marker"), presence("marker"))
+        assert (await take(reader, 1))[0].topic == topics.NodeState(node="marker")
+
+
 async def test_snapshots_at_the_same_time_do_not_mix(broker: BrokerService, site: str) -> None:
     async with session(broker, site) as one:
         await connected(one)
