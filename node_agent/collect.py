@@ -198,6 +198,8 @@ class _Work:
         if self._cache is None:
             return
         for found in files:
+            if not found.mode & 0o400:
+                continue  # the cache shares its modes, and an agent that is not root could not read it there
             digest = digests[found.path]
             with tree.reach(root, found.path) as path:
                 self._cache.adopt(Source(key=objects[digest], size=found.size, sha256=digest), path)

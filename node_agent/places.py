@@ -49,6 +49,7 @@ LARGE = 16 << 20
 _AT_ONCE = 8
 _JOURNAL = "attempt.json"
 _RECORD, _BEFORE = "placed.json", "before.json"
+_OWN = (_RECORD, _BEFORE, "resources", "input", "workspace", "lower", "work", "output")
 T = TypeVar("T")
 
 
@@ -174,8 +175,9 @@ class Placer:
         if found is not None:
             return found
         directory = self._journals.directory(plan.project, plan.run, plan.attempt)
-        self.discard(plan.project, plan.run, plan.attempt)
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in _OWN:  # of an interrupted try; the attempt's logs stay
+            tree.remove(directory / name)
         entries = plan.workspace.entries if plan.workspace else ()
         overlay = self._strategy is Strategy.OVERLAY and bool(entries) and plan.owner is None
         work = _Work(cache=self._cache, owner=plan.owner, progress=progress, cancelled=cancelled)

@@ -162,8 +162,10 @@ def scan(root: Path, *, upper: bool = False) -> Scan:
         for name in sorted(_names(fd)):
             try:
                 look(fd, name, above + name, depth)
-            except (FileNotFoundError, NotADirectoryError):
-                continue  # a stage that still runs removed or replaced it
+            except OSError as error:
+                # A stage that still runs removed it, or replaced it by something of another kind.
+                if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EINVAL):
+                    raise
 
     def look(fd: int, name: bytes, raw: bytes, depth: int) -> None:
         path = quote_path(raw)
@@ -175,6 +177,8 @@ def scan(root: Path, *, upper: bool = False) -> Scan:
         if kind is None or depth >= MAX_DEPTH:
             why = f"{_what(info.st_mode)} cannot be kept" if kind is None else "lies too deep"
             notes.append(f"skipped {_shown(path)}: {why}")
+            if upper:
+                deleted.append(path)  # whatever lies below it is not what the stage saw there
             return
         target = os.readlink(name, dir_fd=fd) if kind is EntryType.LINK else b""
         found.append(_found(path, kind, info, quote_path(target)))

@@ -165,12 +165,20 @@ def test_the_uuid_is_drawn_once_and_the_directory_is_one_agents(tmp_path: Path) 
 
 def test_a_stage_that_outlives_the_agent_does_not_hold_the_lock(tmp_path: Path) -> None:
     first = DataDirectory.open(tmp_path, new_uuid=lambda: UUID)
-    stage = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False)
+    stage = subprocess.Popen(
+        [sys.executable, "-c", "print('runs', flush=True); input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        close_fds=False,
+    )
+    assert stage.stdout is not None
     try:
+        assert stage.stdout.readline() == "runs\n"  # the kernel drops inherited descriptors while it starts
         first.close()
         DataDirectory.open(tmp_path, new_uuid=lambda: UUID).close()
     finally:
-        stage.communicate(b"\n")
+        stage.communicate("\n")
 
 
 def test_a_killed_agents_lock_is_free_again(tmp_path: Path) -> None:
