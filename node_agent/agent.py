@@ -447,7 +447,9 @@ class Agent:
         run = document.run(journal.run) if isinstance(document, Project) else None
         if run is not None:
             self.reservations.restore(key, run.stage.requires, journal.gpus)
-        attempt = Attempt(journal=journal, tools=self._tools, changed=self._dirty.set)
+        attempt = Attempt(
+            journal=journal, tools=self._tools, changed=self._dirty.set, spent=lambda: self._release(key)
+        )
         self._attempts[key] = attempt
         attempt.document(document)
         self._dirty.set()
@@ -458,8 +460,11 @@ class Agent:
             await attempt.run()
         finally:
             self._attempts.pop(key, None)
-            self.reservations.release(key)
-            self._dirty.set()
+            self._release(key)
+
+    def _release(self, key: Key) -> None:
+        self.reservations.release(key)
+        self._dirty.set()
         self.bidding.resources_changed()
 
     # -- presence and metrics

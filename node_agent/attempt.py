@@ -92,15 +92,24 @@ class _Outcome:
 
 
 class Attempt:
-    """See the module. `changed` is called when `phase` or `percent` changes."""
+    """See the module. `changed` is called when `phase` or `percent` changes, `spent` when the attempt needs its
+    resources no longer: before the write that queues the next stage, so that this node can bid on it."""
 
-    def __init__(self, *, journal: AttemptJournal, tools: Tools, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        *,
+        journal: AttemptJournal,
+        tools: Tools,
+        changed: Callable[[], None],
+        spent: Callable[[], None],
+    ) -> None:
         self.journal = journal
         self.claim = journal.claim
         self.phase: str = ""
         self.percent: float | None = None
         self._tools = tools
         self._changed = changed
+        self._spent = spent
         self._abort = asyncio.Event()
         self._displaced = asyncio.Event()
         self._run: Run | None = None
@@ -404,6 +413,7 @@ class Attempt:
                 await self._record(Step.COLLECTED, manifests=manifests, results=self._shipper.results)
         self._event("ended", "succeeded" if outcome.succeeded else f"failed: {outcome.detail}")
         await self._patiently(self._shipper.finish)
+        self._spent()
         literal: Literal["succeeded", "failed"] = "succeeded" if outcome.succeeded else "failed"
         await self._tell(
             Ended(

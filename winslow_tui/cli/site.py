@@ -70,4 +70,4 @@ def agent(
         "WINSLOW_AGENT_RUNTIME": runtime,
     }
     environ = dict(os.environ) | {variable: value for variable, value in wanted.items() if value is not None}
-    os.execve(sys.executable, [sys.executable, "-m", "node_agent"], environ)  # noqa: S606 - no shell is the point
+    os.execve(sys.executable, [sys.executable, "-P", "-m", "node_agent"], environ)  # noqa: S606 - no shell is the point
