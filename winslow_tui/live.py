@@ -12,9 +12,10 @@ from broker.codec import Payload
 from broker.session import Received, Session
 from broker.topics import Topic
 from winslow.config import Config
-from winslow.errors import UsageError
+from winslow.errors import BrokerUnreachable, UsageError
 
-CONNECT_SECONDS = 4.0
+FIRST_TRY_SECONDS = 0.7  # after that a broker that has refused once is taken at its word
+CONNECT_SECONDS = 5.0  # for one that says nothing
 ANSWER_SECONDS = 5.0
 
 
@@ -36,12 +37,22 @@ def session(config: Config) -> Session:
     )
 
 
+async def connected(broker: Session) -> None:
+    """Return when there is a connection; people wait for this. Raises BrokerUnreachable, AccessRefused."""
+    try:
+        await broker.wait_connected(FIRST_TRY_SECONDS)
+    except BrokerUnreachable:
+        if broker.problem is not None:
+            raise
+        await broker.wait_connected(CONNECT_SECONDS - FIRST_TRY_SECONDS)
+
+
 def publish(config: Config, messages: Sequence[tuple[Topic, Payload | None]]) -> None:
     """Send messages in order; None clears a retained one. Raises BrokerUnreachable or UsageError."""
 
     async def send() -> None:
         async with session(config) as broker:
-            await broker.wait_connected(CONNECT_SECONDS)
+            await connected(broker)
             for topic, payload in messages:
                 if payload is None:
                     broker.clear(topic)
@@ -57,7 +68,7 @@ def retained(config: Config, *filters: str) -> list[Received]:
 
     async def read() -> list[Received]:
         async with session(config) as broker:
-            await broker.wait_connected(CONNECT_SECONDS)
+            await connected(broker)
             return [each for below in filters for each in await broker.snapshot(below, ANSWER_SECONDS)]
 
     return asyncio.run(read())

@@ -194,16 +194,20 @@ class _Follower:
         self._events = EventParser()
         self._stream = stream
         self._lines = Lines()
-        self._found: list[Item] = []  # read, and not shown yet: a pull may end in an error
+        self._found: tuple[list[Record], list[RunEvent]] = (
+            [],
+            [],
+        )  # read, not shown: a pull may end in an error
 
     def pull(self) -> list[Line]:
         """What is new in the store. After StoreUnreachable another call goes on where it ended."""
+        records, events = self._found
         for data in self._ours.pull():
-            self._found += self._events.feed(data)
+            events += self._events.feed(data)
         for data in self.log.pull():
-            self._found += self._records.feed(data)
-        found, self._found = self._found, []
-        return self._show(found)
+            records += self._records.feed(data)
+        self._found = ([], [])
+        return self._show(merge(records, events))
 
     def take(self, chunk: messages.LogChunk) -> list[Line]:
         """What a live batch makes complete. Raises InvalidInput for bytes that are no log; the next pull goes
@@ -300,7 +304,7 @@ async def _follow_attempt(
 async def _session(client: Client, stack: AsyncExitStack, topic: topics.Log) -> Session | None:
     try:
         session = await stack.enter_async_context(live.session(client.config))
-        await session.wait_connected(live.CONNECT_SECONDS)
+        await live.connected(session)
     except (Unreachable, UsageError) as error:
         client.say(f"{error}; lines come later, from the store")
         return None

@@ -133,7 +133,8 @@ def get(
         raise UsageError(
             "two of the files would have the same name here", hint="fetch them one after the other"
         )
-    with progress(len(places), sum(each.file.size for each in places), "fetched") as advance:
+    count = sum(each.file.kind != "dir" for each in places)
+    with progress(count, sum(each.file.size for each in places), "fetched") as advance:
         filing.download(used.store, places, advance)
     for path in sorted({each.root / each.relative.split("/")[0] for each in places}):
         put(str(path))

@@ -65,34 +65,43 @@ def list_(ctx: typer.Context, output: OutputOption = Format.TABLE) -> None:
     for each in client(ctx).projects():
         if isinstance(each, Unreadable):
             told.append({"id": each.id, "name": "", "state": "unreadable", "reason": each.why})
-            continue
-        state, reason = state_of(each)
-        entry: dict[str, object] = {"id": each.id, "name": each.name, "state": state.value, "reason": reason}
-        if isinstance(each, Project):
-            entry |= {
-                "tags": each.tags,
-                "author": each.author,
-                "created": each.created,
-                "pipeline": each.pipeline.definition.name,
-                "next_stage": each.control.next_stage,
-                "runs": len(each.runs),
-                "active": [
-                    {"run": run.n, "stage": run.stage.name, "state": run.state.value} for run in each.active
-                ],
-            }
-        told.append(entry)
+        elif isinstance(each, Project):  # of a deleted one only a mark is left, for nobody to go on with it
+            state, reason = state_of(each)
+            active = [
+                {"run": run.n, "stage": run.stage.name, "state": run.state.value} for run in each.active
+            ]
+            told.append(
+                {
+                    "id": each.id,
+                    "name": each.name,
+                    "state": state.value,
+                    "reason": reason,
+                    "tags": each.tags,
+                    "author": each.author,
+                    "created": each.created,
+                    "pipeline": each.pipeline.definition.name,
+                    "next_stage": each.control.next_stage,
+                    "runs": len(each.runs),
+                    "active": active,
+                }
+            )
     if output is Format.JSON:
         put_json(told)
         return
-    rows = []
-    for entry in told:
-        active = entry.get("active") or []
-        assert isinstance(active, list)
-        doing = ", ".join(f"#{run['run']} {run['stage']} {run['state']}" for run in active) or entry["reason"]
-        tags = entry.get("tags") or ()
-        assert isinstance(tags, tuple)
-        rows.append((entry["id"], entry["name"], entry["state"], doing, ", ".join(tags)))
+    rows = [
+        (each["id"], each["name"], each["state"], _doing(each), _listed(each.get("tags"))) for each in told
+    ]
     put_table(("ID", "NAME", "STATE", "DOING", "TAGS"), rows)
+
+
+def _doing(entry: dict[str, object]) -> str:
+    active = entry.get("active")
+    runs = active if isinstance(active, list) else []
+    return ", ".join(f"#{run['run']} {run['stage']} {run['state']}" for run in runs) or str(entry["reason"])
+
+
+def _listed(tags: object) -> str:
+    return ", ".join(map(str, tags)) if isinstance(tags, tuple) else ""
 
 
 @app.command()

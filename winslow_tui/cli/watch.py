@@ -34,7 +34,7 @@ async def _watch(config: Config, below: str, count: int | None) -> None:
 
     shown = 0
     async with live.session(config) as session:
-        await session.wait_connected(live.CONNECT_SECONDS)
+        await live.connected(session)
         await session.subscribe(below)
         async for received in session.messages():
             put_json_line(told(received))
