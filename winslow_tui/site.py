@@ -18,7 +18,6 @@ import signal
 import sys
 import tomllib
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -26,7 +25,7 @@ from typing import IO
 import psutil
 
 from broker.embedded import EmbeddedBroker
-from winslow.errors import Refused, Unreachable, WinslowError
+from winslow.errors import Refused, WinslowError
 from winslow.store.daemon import Daemon
 from winslow.store.embedded import EmbeddedStore
 
@@ -53,7 +52,6 @@ class Site:
     def __init__(self, directory: Path, *, agents: int, runtime: str, say: Callable[[str], None]) -> None:
         self.directory = directory.resolve()
         self._say = say
-        self._exits = ExitStack()
         self._lock: IO[str] | None = None
         machine_cpus = len(os.sched_getaffinity(0))
         memory = int(psutil.virtual_memory().total * (1 - MEMORY_KEPT))
@@ -113,6 +111,10 @@ class Site:
                 lines = agent.log.read_text(errors="replace").splitlines()
                 return f"{agent.name}: {' | '.join(lines[-3:]) or 'it printed nothing'}"
         return ""
+
+    def agent_pids(self) -> list[int]:
+        """The agents' process ids, in the order of `plans`."""
+        return [agent.pid for agent in self._agents]
 
     def stop(self) -> None:
         """Stop agents, store and broker; containers and processes of stages go on."""
@@ -194,6 +196,3 @@ def _write_private(path: Path, text: str) -> None:
     with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
     beside.replace(path)
-
-
-__all__ = ["AgentPlan", "Site", "Unreachable", "stop_signals"]
