@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import pwd
 import shutil
 import socket
 import sys
@@ -142,12 +141,11 @@ def _command(kind: BrokerKind, config: Path) -> list[str]:
 
 
 def _mosquitto_config(directory: Path, port: int) -> str:
-    # Started as root, mosquitto becomes the user "mosquitto", who may not read a private directory.
-    user = pwd.getpwuid(os.geteuid()).pw_name
     return f"""# Written at every start.
 listener {port} {LOOPBACK}
 allow_anonymous true
-user {user}
+# Of use to root alone: the user "mosquitto", which it would become, may not read a private directory.
+user root
 set_tcp_nodelay true
 # The default of 1000 drops retained messages for a subscriber at QoS 1.
 max_queued_messages 0

@@ -27,7 +27,6 @@ from ruamel.yaml import YAML
 from broker.embedded import find_mosquitto
 from tests.conftest import missing
 from tests.services.installation import find_minio, find_program
-from tests.services.waiting import wait_until
 from winslow.store.daemon import Daemon, free_ports, port_is_free
 from winslow.store.embedded import bucket_ready, find_weed
 
@@ -287,9 +286,8 @@ def test_minio_starts_with_the_shipped_command_and_has_the_bucket(site_env: Path
     daemon.start()
     try:
         health = f"http://127.0.0.1:{port}/minio/health/ready"
-        daemon.wait_until(lambda: not port_is_free(port), seconds=30)
-        wait_until(lambda: http_status(health) == 200, seconds=30)
-        assert Minio(f"127.0.0.1:{port}", ACCESS, SECRET, secure=False).bucket_exists("winslow")
+        daemon.wait_until(lambda: http_status(health) == 200, seconds=30)
+        daemon.wait_until(lambda: "winslow" in buckets(port), seconds=30)
         assert bucket_ready(f"127.0.0.1:{port}", ACCESS, SECRET, "winslow")
     finally:
         daemon.stop()
@@ -321,9 +319,7 @@ def test_seaweedfs_starts_with_the_shipped_command_and_has_the_bucket(site_env: 
     )
     daemon.start()
     try:
-        client = Minio(f"127.0.0.1:{s3}", ACCESS, SECRET, secure=False)
-        daemon.wait_until(lambda: not port_is_free(s3), seconds=30)
-        wait_until(lambda: "winslow" in buckets(client), seconds=30)
+        daemon.wait_until(lambda: "winslow" in buckets(s3), seconds=30)
     finally:
         daemon.stop()
         for port in (s3, *others):
@@ -331,11 +327,15 @@ def test_seaweedfs_starts_with_the_shipped_command_and_has_the_bucket(site_env: 
                 left.unlink()
 
 
-def buckets(client: Minio) -> list[str]:
-    try:
-        return [bucket.name for bucket in client.list_buckets()]
-    except (S3Error, urllib3.exceptions.HTTPError):  # not up yet; the deadline around it decides
-        return []
+def buckets(port: int) -> list[str]:
+    """The buckets of a store that may not be up yet: a request that hangs is given up soon."""
+    retries = urllib3.Retry(total=0)
+    with urllib3.PoolManager(timeout=urllib3.Timeout(total=2), retries=retries) as pool:
+        client = Minio(f"127.0.0.1:{port}", ACCESS, SECRET, secure=False, http_client=pool)
+        try:
+            return [bucket.name for bucket in client.list_buckets()]
+        except (S3Error, urllib3.exceptions.HTTPError):
+            return []
 
 
 def http_status(url: str) -> int:

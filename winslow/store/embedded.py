@@ -21,7 +21,7 @@ from winslow.errors import WinslowError
 from winslow.store.daemon import LOOPBACK, Daemon, kept_ports, require_free
 
 _READY_SECONDS = 60.0
-_PROBE_SECONDS = 10.0
+_PROBE_SECONDS = 2.0
 # weed ends in 1 to 2 s, but now and then waits for itself for ever; what it acknowledged is on disk.
 _GRACE_SECONDS = 4.0
 _PROBE_KEY = ".winslow-probe"
@@ -174,8 +174,9 @@ def weed_command(program: str, directory: Path, *, ports: list[int]) -> list[str
 def bucket_ready(address: str, access_key: str, secret_key: str, bucket: str) -> bool:
     """Whether the S3 server at `address` (host:port) takes and gives back an object of this bucket.
 
-    The bucket is made if it lacks. A server may answer before its disks do: SeaweedFS's first read
-    then takes six seconds, which this probe waits for. The probe's object is removed.
+    The bucket is made if it lacks; the probe's object is removed. Servers listen before they are
+    ready: a read may then take SeaweedFS six seconds, and a first request may hang in MinIO for a
+    minute while one after it is answered at once. Hence an object, and a short deadline.
     """
     pool = urllib3.PoolManager(
         timeout=urllib3.Timeout(total=_PROBE_SECONDS), retries=urllib3.Retry(total=0), maxsize=1
