@@ -90,7 +90,7 @@ async def _serve(config: Config, settings: AgentSettings, data: DataDirectory) -
     )
     data.attempts.mkdir(mode=0o700, exist_ok=True)
     strategy = choose_strategy(data.path, overlay=await runtime.overlays(data.path))
-    placer = Placer(cache=cache, journals=journals, strategy=strategy)
+    placer = Placer(cache=cache, journals=journals, strategy=strategy, link_inputs=runtime.guards_mounts)
     broker = config.settings.broker
     will = NodeState(
         node=identity.node,

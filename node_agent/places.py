@@ -152,12 +152,18 @@ def placement(info: ObjectInfo, path: str) -> Placement | None:
 
 
 class Placer:
-    """Makes, finds again and throws away attempts' directories."""
+    """Makes, finds again and throws away attempts' directories.
 
-    def __init__(self, *, cache: Cache, journals: Journals, strategy: Strategy) -> None:
+    `link_inputs` False: read-only trees are copies, for stages that could write to the cache through a link
+    (invariant I3)."""
+
+    def __init__(
+        self, *, cache: Cache, journals: Journals, strategy: Strategy, link_inputs: bool = True
+    ) -> None:
         self._cache = cache
         self._journals = journals
         self._strategy = strategy
+        self._link_inputs = link_inputs
 
     def place(
         self,
@@ -182,8 +188,8 @@ class Placer:
         overlay = self._strategy is Strategy.OVERLAY and bool(entries) and plan.owner is None
         work = _Work(cache=self._cache, owner=plan.owner, progress=progress, cancelled=cancelled)
         try:
-            work.read_only(directory / "resources", plan.resources)
-            work.read_only(directory / "input", plan.input)
+            for name, placements in (("resources", plan.resources), ("input", plan.input)):
+                work.read_only(directory / name, placements, linked=self._link_inputs)
             if overlay:
                 work.workspace(directory / "lower", entries, linked=True)
                 work.workspace(directory / "work", (), linked=False)
@@ -273,8 +279,8 @@ class _Work:
     progress: Progress
     cancelled: Cancelled
 
-    def read_only(self, root: Path, placements: Sequence[Placement]) -> None:
-        """A tree that nobody may write, whoever they are inside their container."""
+    def read_only(self, root: Path, placements: Sequence[Placement], *, linked: bool) -> None:
+        """A tree that is not to be written; `linked` where the container's mount sees to that."""
         wanted: dict[str, Placement] = {}
         for placement in placements:
             if wanted.setdefault(placement.path, placement) != placement:
@@ -298,7 +304,7 @@ class _Work:
                 with self.cache.use(
                     placement.source, progress=self.progress, cancelled=self.cancelled
                 ) as cached:
-                    plain = stat.S_IMODE(cached.lstat().st_mode) == 0o444
+                    plain = linked and stat.S_IMODE(cached.lstat().st_mode) == 0o444
                     if not (plain and writer.hard_link(placement.path, cached)):
                         writer.file(placement.path, cached, mode=0o444, cancelled=self.cancelled)
 

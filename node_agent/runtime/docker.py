@@ -43,6 +43,7 @@ class DockerRuntime:
     `stall` is how many seconds a pull may show no sign of life."""
 
     name = "docker"
+    guards_mounts = True
 
     def __init__(self, *, base_url: str | None = None, stall: float = 180.0) -> None:
         self._engine = Engine(base_url)

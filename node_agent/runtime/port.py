@@ -127,6 +127,10 @@ class ContainerRuntime(Protocol):
 
     name: str
 
+    @property
+    def guards_mounts(self) -> bool:
+        """Whether a stage cannot write through a read-only mount, whoever it runs as."""
+
     async def check(self) -> str:
         """The engine's version in a sentence. Raises RuntimeFailure when it cannot be used, with a hint."""
 

@@ -67,6 +67,11 @@ class ProcessRuntime:
             str, tuple[float, float]
         ] = {}  # container -> CPU seconds and clock at the last usage
 
+    @property
+    def guards_mounts(self) -> bool:
+        """Only bubblewrap mounts read-only; a plain process may change modes of what its own user owns."""
+        return self.sandboxed
+
     async def check(self) -> str:
         """What stages will run under. Raises RuntimeFailure where bubblewrap is wanted and does not work."""
         if self._lacking:

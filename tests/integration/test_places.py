@@ -460,3 +460,21 @@ def test_manifests_are_the_same_bytes_on_every_node(new_node: NewNode) -> None:
     assert again.changes.added == again.changes.changed == again.changes.removed == ()
     assert {entry.type for entry in manifest.entries} == {EntryType.DIR, EntryType.FILE}
     assert quote_path(b"folder/a") in entries(two, again.manifests.workspace)
+
+
+def test_without_a_guarded_mount_inputs_are_copies(tmp_path: Path) -> None:
+    """I3: a plain process could chmod and write a hard link, and with it the cache."""
+    store = MemoryStore()
+    etag = store.put("resources/a", b"bytes")
+    cache = Cache(tmp_path / "cache", store=store, limit=1 << 30)
+    journals = Journals(tmp_path / "attempts")
+    source = Source(key="resources/a", size=5, etag=etag)
+    plan = PlacePlan(project="p", run=1, attempt=1, resources=(Placement(path="a", source=source),))
+    placer = Placer(cache=cache, journals=journals, strategy=Strategy.COPY, link_inputs=False)
+    placed = placer.place(plan)
+    seen = placed.directory / "resources/a"
+    seen.chmod(0o644)
+    seen.write_bytes(b"other")
+    with cache.use(source) as cached:
+        assert cached.read_bytes() == b"bytes"
+    cache.close()
