@@ -204,7 +204,10 @@ def _overlay_options(mount: Mount) -> dict[str, str]:
                 f"{path}: an overlay's path may hold no comma, colon or backslash",
                 hint="choose another data directory for the agent",
             )
-    options = f"lowerdir={mount.lower},upperdir={mount.source},workdir={mount.work}"
+    # Renamed folders and changed modes as whole copies, whatever the kernel defaults to: collect reads the upper side.
+    options = (
+        f"lowerdir={mount.lower},upperdir={mount.source},workdir={mount.work},redirect_dir=off,metacopy=off"
+    )
     return {"type": "overlay", "device": "overlay", "o": options}
 
 
