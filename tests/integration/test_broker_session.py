@@ -507,22 +507,29 @@ async def test_two_sessions_with_one_id_are_told_about_each_other(broker: Broker
         await first.wait_connected(DEADLINE)
 
 
-async def test_a_broker_that_hangs_up_at_once_is_asked_ever_more_slowly(site: str) -> None:
+@pytest.mark.parametrize("after_a_message", [False, True])
+async def test_a_broker_that_hangs_up_is_asked_ever_more_slowly(site: str, after_a_message: bool) -> None:
     accepted: list[float] = []
     loop = asyncio.get_running_loop()
 
     async def accept_and_hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(1)
         accepted.append(loop.time())
+        _, length = await reader.readexactly(2)  # CONNECT is shorter than 128 bytes here
+        await reader.readexactly(length)
         writer.write(b"\x20\x03\x00\x00\x00")  # CONNACK: success
         await writer.drain()
+        if after_a_message:
+            await reader.read(1)
         writer.close()
-        await writer.wait_closed()
 
     async with await asyncio.start_server(accept_and_hang_up, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        async with Session(f"mqtt://127.0.0.1:{port}", client_id="c", site=site, jitter=lambda: 0.5):
+        impatient = Session(f"mqtt://127.0.0.1:{port}", client_id="c", site=site, jitter=lambda: 0.5)
+        async with impatient:
+            impatient.publish(topics.NodeState(node="ws1"), presence())
             await until(lambda: len(accepted) == 4)
+            if after_a_message:
+                assert impatient.counters.connections >= 3
     assert accepted[3] - accepted[2] >= 0.85  # 0.3, 0.5, 0.9: a short connection does not reset the delay
 
 
