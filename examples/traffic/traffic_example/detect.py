@@ -19,6 +19,8 @@ from traffic_example.stage import Progress, Stage, main, report, sha256
 from traffic_example.video import Frame, VideoFacts, frames, probe, sample
 from traffic_example.yolo import YoloDetector
 
+_BACKGROUND_FRAMES = 100
+
 
 class Detector(Protocol):
     """Finds road users in one frame. `sha256` is that of its weights, empty where it has none."""
@@ -40,11 +42,14 @@ def run(stage: Stage) -> None:
     cv2.setNumThreads(max(1, int(stage.number("WINSLOW_RES_CORES", 1))))
     print(f"video {video.name}: {width}x{height}, {fps:g} frames/s, {claimed} frames", flush=True)
 
-    samples = sample(video, claimed=claimed)
+    for scene in sample(video, claimed=claimed, wanted=1):
+        cv2.imwrite(str(stage.workspace / "scene.png"), scene)
     detector: Detector
     if weights is None:
         print("WEIGHTS is not set: looking for whatever moves (classes stay unknown)", flush=True)
-        detector = MotionDetector(samples)
+        detector = MotionDetector(
+            sample(video, claimed=claimed, wanted=_BACKGROUND_FRAMES), width=width, height=height
+        )
     else:
         detector = YoloDetector(weights, confidence=stage.number("CONFIDENCE", 0.25), aspect=width / height)
         print(f"weights {weights.name}: sha256 {detector.sha256}", flush=True)
@@ -59,7 +64,6 @@ def run(stage: Stage) -> None:
     write_detections(stage.workspace / "detections.txt", found)
     facts = VideoFacts(width, height, fps, count, sha256(video), detector.name, detector.sha256)
     facts.write(stage.workspace / "video.json")
-    cv2.imwrite(str(stage.workspace / "scene.png"), samples[len(samples) // 2])
     shutil.copy(stage.workspace / "detections.txt", stage.output / "detections.txt")
     report("frames", count)
     report("detections", len(found))

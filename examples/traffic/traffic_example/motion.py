@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import cv2
 import numpy as np
 
@@ -19,13 +21,12 @@ class MotionDetector:
     name = "mog2"
     sha256 = ""
 
-    def __init__(self, samples: list[Frame]) -> None:
+    def __init__(self, samples: Iterable[Frame], *, width: int, height: int) -> None:
         """`samples` show the scene over the whole video, so that the first frames have a background too."""
         self._model = cv2.createBackgroundSubtractorMOG2(history=500, varThreshold=32, detectShadows=True)
         self._model.setBackgroundRatio(_BACKGROUND_RATIO)
         for number, frame in enumerate(samples, start=1):
             self._model.apply(frame, learningRate=1 / number)
-        height, width = samples[0].shape[:2]
         self._least = width * height * _LEAST_AREA
         span = max(3, width // 100)
         self._close = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (span, 2 * span))

@@ -20,6 +20,7 @@ from traffic_example.stage import StageError
 _ANCHORS = "10,14, 23,27, 37,58, 81,82, 135,169, 344,319"
 _COCO = {0: "pedestrian", 1: "bicycle", 2: "car", 3: "motorcycle", 5: "bus", 7: "truck"}
 _COCO_CLASSES = 80
+_WEIGHTS_BYTES = 20 + 4 * 8_858_734  # a header, then one float a parameter
 _INPUT_HEIGHT = 608  # pixels; at 448 far vehicles and cyclists are lost
 _OUTPUT_FILTERS = 3 * (5 + _COCO_CLASSES)
 
@@ -61,16 +62,17 @@ class YoloDetector:
     def __init__(self, weights: Path, *, confidence: float, aspect: float) -> None:
         """Raises StageError where `weights` are not this network's."""
         data = weights.read_bytes()
+        if len(data) != _WEIGHTS_BYTES:  # OpenCV would take any file, and find nothing
+            raise StageError(
+                f"WEIGHTS={weights.name}: {len(data)} bytes; the weights of YOLOv3-tiny for COCO have {_WEIGHTS_BYTES}"
+            )
         self.sha256 = hashlib.sha256(data).hexdigest()
         self._size = (max(round(_INPUT_HEIGHT * aspect / 32), 1) * 32, _INPUT_HEIGHT)
         self._confidence = confidence
         configuration = darknet_configuration(*self._size).encode()
-        try:
-            self._network = cv2.dnn.readNetFromDarknet(
-                np.frombuffer(configuration, np.uint8), np.frombuffer(data, np.uint8)
-            )
-        except cv2.error as error:
-            raise StageError(f"WEIGHTS={weights.name}: not the weights of YOLOv3-tiny for COCO") from error
+        self._network = cv2.dnn.readNetFromDarknet(
+            np.frombuffer(configuration, np.uint8), np.frombuffer(data, np.uint8)
+        )
         self._outputs = self._network.getUnconnectedOutLayersNames()
 
     def find(self, index: int, frame: NDArray[np.uint8]) -> list[Detection]:
