@@ -1,0 +1,120 @@
+"""A proxy before a real store applies writes and drops, delays or doubles the answer: once is once (I10)."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import pytest
+
+from tests.faults.counter import Added, add, added_to, new_project
+from tests.faults.proxy import ProxyFault, faulty_proxy
+from tests.services.servers import StoreService
+from tests.stores import connected
+from winslow.errors import StoreUnreachable
+from winslow.store.documents import Documents
+from winslow.store.patience import Patience
+from winslow.store.pipelines import Pipelines
+
+SEEDS = 50
+EVENTS = 3
+PROJECT = "count-abcd"
+WEIGHTS = {
+    ProxyFault.NONE: 8,
+    ProxyFault.REQUEST_DROPPED: 1,
+    ProxyFault.ANSWER_DROPPED: 3,
+    ProxyFault.ANSWER_DELAYED: 2,
+    ProxyFault.ANSWER_REPLACED: 1,
+    ProxyFault.REQUEST_DELAYED: 2,
+    ProxyFault.TWICE: 2,
+}
+
+
+class Dice:
+    """A plan for writes; proxies ask from many threads."""
+
+    def __init__(self, seed: int) -> None:
+        self._rng = random.Random(seed)
+        self._lock = threading.Lock()
+
+    def __call__(self, method: str, path: str) -> ProxyFault:
+        if method != "PUT":
+            return ProxyFault.NONE
+        with self._lock:
+            return self._rng.choices(list(WEIGHTS), weights=list(WEIGHTS.values()))[0]
+
+
+def client(service: StoreService, endpoint: str, project: str, name: str) -> list[str]:
+    """Send all events from behind a proxy; the ids of those that were acknowledged."""
+    done = []
+    with connected(service, endpoint=endpoint, read_timeout=0.25) as store:
+        documents = Documents(store, patience=Patience(deadline=20.0, rng=random.Random(name)))
+        for number in range(EVENTS):
+            event = Added(f"{name}-{number}")
+            with suppress(StoreUnreachable):
+                documents.update(project, event, apply=add)
+                done.append(event.id)
+    return done
+
+
+def race(service: StoreService, seed: int) -> tuple[int, Counter[ProxyFault]]:
+    """Two clients change one document, each from behind a proxy of its own."""
+    project = f"count-{seed}"
+    with (
+        connected(service) as direct,
+        faulty_proxy(service.endpoint, Dice(2 * seed)) as first,
+        faulty_proxy(service.endpoint, Dice(2 * seed + 1)) as second,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        documents = Documents(direct)
+        documents.create(new_project(project))
+        clients = [
+            pool.submit(client, service, proxy.url, project, f"{name}{seed}")
+            for name, proxy in (("a", first), ("b", second))
+        ]
+        done = [event for future in clients for event in future.result()]
+        first.wait_idle()
+        second.wait_idle()
+        held = added_to(documents, project)
+        counts = first.counts + second.counts
+    assert len(set(held)) == len(held), f"seed {seed}: applied twice"
+    assert set(done) <= set(held), f"seed {seed}: acknowledged and lost"
+    return len(done), counts
+
+
+def test_nothing_is_applied_twice_and_nothing_lost_behind_a_bad_proxy(s3_server: StoreService) -> None:
+    service = s3_server.with_new_bucket()
+    with ThreadPoolExecutor(6) as pool:  # they mostly wait for time-outs
+        raced = list(pool.map(lambda seed: race(service, seed), range(SEEDS)))
+    assert sum(acknowledged for acknowledged, _ in raced) > SEEDS * EVENTS
+    counts = sum((counts for _, counts in raced), Counter[ProxyFault]())
+    assert all(counts[fault] > 10 for fault in ProxyFault), counts
+
+
+@pytest.mark.parametrize("fault", [fault for fault in ProxyFault if fault is not ProxyFault.NONE])
+def test_each_fault_alone_is_made_good(s3_server: StoreService, fault: ProxyFault) -> None:
+    service = s3_server.with_new_bucket()
+    faults: list[ProxyFault] = []
+
+    def plan(method: str, path: str) -> ProxyFault:
+        return faults.pop() if method == "PUT" and faults else ProxyFault.NONE
+
+    with (
+        faulty_proxy(service.endpoint, plan) as proxy,
+        connected(service, endpoint=proxy.url, read_timeout=0.5) as store,
+    ):
+        documents, pipelines = Documents(store), Pipelines(store)
+        faults.append(fault)
+        documents.create(new_project())
+        faults.append(fault)
+        document, etag = documents.update(PROJECT, Added("a"), apply=add)
+        faults.append(fault)
+        assert pipelines.apply("traffic", "name: traffic\n") == 1
+        assert faults == []
+        proxy.wait_idle()
+        assert documents.read(PROJECT) == (document, etag)
+        assert added_to(documents, PROJECT) == ("a",)
+        assert pipelines.read("traffic").text == "name: traffic\n"
