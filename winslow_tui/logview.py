@@ -184,7 +184,7 @@ def _wanted(item: Item, stream: Source | None) -> bool:
     return stream in (None, item.stream) or bool(item.mark)
 
 
-class _Follower:
+class Follower:
     """One attempt's log as it grows."""
 
     def __init__(self, store: ObjectStore, project: str, n: int, k: int, *, stream: Source | None) -> None:
@@ -208,6 +208,11 @@ class _Follower:
             records += self._records.feed(data)
         self._found = ([], [])
         return self._show(merge(records, events))
+
+    @property
+    def hole(self) -> bool:
+        """Whether bytes are missing before what has come live."""
+        return self.log.joiner.hole is not None
 
     def take(self, chunk: messages.LogChunk) -> list[Line]:
         """What a live batch makes complete. Raises InvalidInput for bytes that are no log; the next pull goes
@@ -270,7 +275,7 @@ async def _follow_attempt(
     tail: int | None,
     show: Callable[[Line], None],
 ) -> None:
-    follower = _Follower(client.store, project_id, n, k, stream=stream)
+    follower = Follower(client.store, project_id, n, k, stream=stream)
     async with AsyncExitStack() as stack:
         session = await _session(client, stack, topics.Log(project=project_id, run=n, attempt=k))
         first, looks = True, 0
@@ -282,12 +287,7 @@ async def _follow_attempt(
                 or run.attempt.k != k
                 or run.attempt.outcome is not None
             )
-            if (
-                over
-                or looks % PULL_EVERY == 0
-                or follower.log.joiner.hole
-                or not (session and session.connected)
-            ):
+            if over or looks % PULL_EVERY == 0 or follower.hole or not (session and session.connected):
                 lines = await _pull(client, follower)
                 for line in lines[-tail:] if first and tail is not None else lines:
                     show(line)
@@ -330,7 +330,7 @@ async def _run(client: Client, project_id: str, n: int) -> Run:
         return run
 
 
-async def _pull(client: Client, follower: _Follower) -> list[Line]:
+async def _pull(client: Client, follower: Follower) -> list[Line]:
     while True:
         try:
             return await asyncio.to_thread(follower.pull)
@@ -339,7 +339,7 @@ async def _pull(client: Client, follower: _Follower) -> list[Line]:
             await asyncio.sleep(LOOK_SECONDS)
 
 
-async def _listen(session: Session | None, follower: _Follower, show: Callable[[Line], None]) -> bool:
+async def _listen(session: Session | None, follower: Follower, show: Callable[[Line], None]) -> bool:
     """Show live batches for a moment; False when what comes is no log and the store must be asked instead."""
     if session is None:
         await asyncio.sleep(LOOK_SECONDS)

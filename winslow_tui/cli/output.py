@@ -77,7 +77,7 @@ def put_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         box=box.SIMPLE_HEAD if terminal else None, show_edge=False, pad_edge=False, header_style="bold"
     )
     for column in columns:
-        table.add_column(Text(column), overflow="fold")
+        table.add_column(Text(line(column)), overflow="fold")
     for row in rows:
         table.add_row(
             *(Text(shown, style=_COLOURS.get(shown, "")) for shown in (line(str(cell)) for cell in row))
