@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -40,6 +41,14 @@ def unreachable(error: BaseException) -> RuntimeFailure:
 def said(error: docker.errors.APIError) -> str:
     """The engine's own words, in one line."""
     return " ".join(str(error.explanation or error).split())
+
+
+def _knock(base_url: str | None) -> None:
+    """Fail fast where no engine listens: docker-py leaves a socket open for each connection it fails to make."""
+    kind, _, path = str(docker.utils.parse_host(base_url)).partition("://")
+    if kind == "http+unix":
+        with socket.socket(socket.AF_UNIX) as door:
+            door.connect(path)
 
 
 class Answer(Generic[T]):
@@ -78,12 +87,13 @@ class Engine:
         self._open: set[Answer[Any]] = set()
 
     def client(self) -> docker.APIClient:
-        """docker-py's client; only from a thread that may block."""
+        """docker-py's client; only from a thread that may block. Raises OSError when nobody listens."""
+        settings: dict[str, Any] = dict(docker.utils.kwargs_from_env())
+        if self._base_url is not None:
+            settings = {"base_url": self._base_url}
+        _knock(settings.get("base_url"))
         with self._lock:
             if self._client is None:
-                settings: dict[str, Any] = dict(docker.utils.kwargs_from_env())
-                if self._base_url is not None:
-                    settings = {"base_url": self._base_url}
                 self._client = docker.APIClient(version="auto", max_pool_size=64, **settings)
             return self._client
 

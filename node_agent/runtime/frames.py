@@ -39,15 +39,15 @@ class FrameReader:
         chunks: list[OutputChunk] = []
         start, size = 0, len(self._buffer)
         while size - start >= _HEADER:
+            stream = _STREAMS.get(self._buffer[start])
+            if stream is None or any(self._buffer[start + 1 : start + 4]):
+                raise _no_frames()
             end = start + _HEADER + int.from_bytes(self._buffer[start + 4 : start + _HEADER], "big")
             if end > size:
                 break
-            stream = _STREAMS.get(self._buffer[start])
             payload = bytes(self._buffer[start + _HEADER : end])
-            if stream is None or payload[_TIME - 1 : _TIME] != b" ":
-                raise InvalidInput(
-                    "the engine's log stream is not made of frames", hint="set no tty, and time stamps on"
-                )
+            if payload[_TIME - 1 : _TIME] != b" ":
+                raise _no_frames()
             chunks += self._chunks(stream, payload[: _TIME - 1].decode("ascii", "replace"), payload[_TIME:])
             start = end
         del self._buffer[:start]
@@ -64,3 +64,9 @@ class FrameReader:
             yield OutputChunk(stream=stream, data=data, complete=False, time=time)
         else:
             yield OutputChunk(stream=stream, data=data, complete=part_of == time, time=time)
+
+
+def _no_frames() -> InvalidInput:
+    return InvalidInput(
+        "the engine's log stream is not made of frames", hint="was the container made with a tty?"
+    )

@@ -56,6 +56,10 @@ class Images:
 
     async def digest(self, image: str) -> str | None:
         """The present image's repository digest, else its id; None where it is not present."""
+        if not image.strip():
+            raise RuntimeFailure(
+                "the stage names no image", kind="image_unavailable", hint="give it an `image`"
+            )
         try:
             found = await self._engine.call(lambda client: _inspect(client, image))
         except docker.errors.ImageNotFound:

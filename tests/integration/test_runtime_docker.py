@@ -1,0 +1,541 @@
+"""What only the Docker runtime has: images, overlays, limits, GPUs, and an engine that restarts."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+
+from node_agent.runtime.docker import DockerRuntime
+from node_agent.runtime.frames import FrameReader
+from node_agent.runtime.images import Layers
+from node_agent.runtime.port import ContainerSpec, Labels, Mount, OutputChunk, RuntimeFailure
+from tests.services.engine import (
+    DockerService,
+    RegistryService,
+    engine_daemon,
+    import_busybox,
+)
+from tests.services.waiting import wait_until
+from winslow.errors import InvalidInput
+
+pytestmark = pytest.mark.docker
+DEADLINE = 60.0
+T1, T2 = b"2026-03-01T10:00:00.000000001Z", b"2026-03-01T10:00:00.000000002Z"
+_numbers = itertools.count()
+
+
+def spec(image: str, *command: str, directory: Path, **changes: Any) -> ContainerSpec:
+    n = next(_numbers)
+    made = ContainerSpec(
+        name=f"winslow-docker-test-{os.getpid()}-{n}",
+        labels=Labels(site="test", node_uuid="docker-test", project="demo", run=n, attempt=1, claim=f"c{n}"),
+        image=image,
+        directory=directory,
+        command=command,
+        memory=64 << 20,
+    )
+    return replace(made, **changes)
+
+
+@pytest.fixture
+async def runtime(docker_engine: DockerService) -> AsyncIterator[DockerRuntime]:
+    runtime = DockerRuntime(base_url=docker_engine.url)
+    yield runtime
+    for found in await runtime.find("test", "docker-test"):
+        await runtime.remove(found.id)
+    await runtime.close()
+
+
+@pytest.fixture
+def client(docker_engine: DockerService) -> Iterator[docker.DockerClient]:
+    client = docker_engine.client()
+    yield client
+    client.close()
+
+
+# --- frames -------------------------------------------------------------------------------------
+
+
+def frame(data: bytes, *, stream: int = 1, time: bytes = T1) -> bytes:
+    payload = time + b" " + data
+    return bytes([stream, 0, 0, 0]) + len(payload).to_bytes(4, "big") + payload
+
+
+def chunk(data: bytes, complete: bool, time: bytes = T1) -> OutputChunk:
+    return OutputChunk(stream="stdout", data=data, complete=complete, time=time.decode())
+
+
+FULL = b"x" * (16 << 10)
+
+
+@pytest.mark.parametrize(
+    ("frames", "chunks"),
+    [
+        ([frame(b"line\n")], [chunk(b"line", True)]),
+        ([frame(b"")], [chunk(b"", False)]),
+        ([frame(b"no newline")], [chunk(b"no newline", False)]),
+        ([frame(FULL), frame(b"tail")], [chunk(FULL, False), chunk(b"tail", True)]),
+        ([frame(FULL), frame(b"")], [chunk(FULL, False), chunk(b"", True)]),
+        ([frame(FULL)], [chunk(FULL, False)]),
+        ([frame(FULL), frame(FULL)], [chunk(FULL, False), chunk(FULL, False)]),
+        (  # another time: the line before has ended exactly at 16 KiB
+            [frame(FULL), frame(b"next\n", time=T2)],
+            [chunk(FULL, False), chunk(b"", True), chunk(b"next", True, T2)],
+        ),
+    ],
+)
+def test_lines_are_rebuilt_from_frames(frames: list[bytes], chunks: list[OutputChunk]) -> None:
+    stream = b"".join(frames)
+    assert FrameReader().feed(stream) == chunks
+    reader = FrameReader()
+    assert [found for at in range(len(stream)) for found in reader.feed(stream[at : at + 1])] == chunks
+    assert not reader.torn
+
+
+def test_streams_have_long_lines_of_their_own() -> None:
+    found = FrameReader().feed(frame(FULL) + frame(b"err\n", stream=2) + frame(b"tail"))
+    assert [(each.stream, each.complete) for each in found] == [
+        ("stdout", False),
+        ("stderr", True),
+        ("stdout", True),
+    ]
+
+
+def test_what_is_no_frame_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="not made of frames"):
+        FrameReader().feed(b"plain text of a container with a terminal, long enough to be taken for a frame")
+    reader = FrameReader()
+    reader.feed(frame(b"line\n")[:20])
+    assert reader.torn
+
+
+# --- images -------------------------------------------------------------------------------------
+
+
+def test_progress_counts_layers() -> None:
+    layers = Layers()
+    told = [
+        layers.feed(line)
+        for line in (
+            {"status": "Pulling from team/detect", "id": "latest"},
+            {"status": "Downloading", "id": "a", "progressDetail": {"current": 10, "total": 100}},
+            {"status": "Downloading", "id": "b", "progressDetail": {"current": 5, "total": 50}},
+            {"status": "Download complete", "id": "a", "progressDetail": {}},
+            {"status": "Extracting", "id": "a", "progressDetail": {"current": 1, "total": 100}},
+            {"status": "Already exists", "id": "c", "progressDetail": {}},
+            {"status": "Downloading", "id": "d", "progressDetail": {"current": 7}},
+        )
+    ]
+    assert told == [(0, 0), (10, 100), (15, 150), (105, 150), (105, 150), (105, 150), (112, 150)]
+
+
+@pytest.fixture
+def pushed(
+    client: docker.DockerClient, docker_registry: RegistryService, busybox_image: str
+) -> Iterator[str]:
+    """An image that only the registry has."""
+    repository = f"{docker_registry.address}/team/tool-{os.getpid()}"
+    client.images.get(busybox_image).tag(repository, "1")
+    client.images.push(repository, "1")
+    client.images.remove(f"{repository}:1")
+    yield f"{repository}:1"
+    with suppress(docker.errors.ImageNotFound):
+        client.images.remove(f"{repository}:1")
+
+
+async def test_two_attempts_pull_an_image_once(
+    runtime: DockerRuntime, pushed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not await runtime.has_image(pushed)
+    opened = []
+    images = runtime._images
+    real = images._open
+
+    def counted(image: str) -> object:
+        opened.append(image)
+        return real(image)
+
+    monkeypatch.setattr(images, "_open", counted)
+    first, second = await asyncio.gather(
+        runtime.ensure_image(pushed, lambda done, total: None),
+        runtime.ensure_image(pushed, lambda done, total: None),
+    )
+    assert first == second
+    assert first.startswith("sha256:")
+    assert opened == [pushed]
+    assert await runtime.has_image(pushed)
+    assert await runtime.ensure_image(pushed, lambda done, total: None) == first
+
+
+async def test_one_of_two_may_give_up_a_pull(runtime: DockerRuntime, pushed: str) -> None:
+    giving_up = asyncio.create_task(runtime.ensure_image(pushed, lambda done, total: None))
+    staying = asyncio.create_task(runtime.ensure_image(pushed, lambda done, total: None))
+    await asyncio.sleep(0)
+    giving_up.cancel()
+    async with asyncio.timeout(DEADLINE):
+        assert (await staying).startswith("sha256:")
+    assert giving_up.cancelled()
+
+
+async def test_an_image_that_is_nowhere(runtime: DockerRuntime, docker_registry: RegistryService) -> None:
+    image = f"{docker_registry.address}/team/none:1"
+    with pytest.raises(RuntimeFailure) as failure:
+        await runtime.ensure_image(image, lambda done, total: None)
+    assert failure.value.kind == "image_unavailable"
+    assert image in str(failure.value)
+    assert "not on this node and cannot be pulled" in str(failure.value)
+    assert failure.value.hint
+
+
+async def test_a_registry_that_is_away_may_come_back(runtime: DockerRuntime) -> None:
+    with pytest.raises(RuntimeFailure) as failure:
+        await runtime.ensure_image("127.0.0.1:9/team/tool:1", lambda done, total: None)
+    assert (failure.value.kind, failure.value.retryable) == ("image_unavailable", True)
+
+
+async def test_a_pull_that_does_not_move_is_given_up(docker_engine: DockerService) -> None:
+    """A registry that takes the connection and then says nothing."""
+    held: list[asyncio.StreamWriter] = []
+    silent = await asyncio.start_server(lambda reader, writer: held.append(writer), "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    runtime = DockerRuntime(base_url=docker_engine.url, stall=0.5)
+    try:
+        with pytest.raises(RuntimeFailure, match=r"has not moved for|cannot be pulled") as failure:
+            async with asyncio.timeout(DEADLINE):
+                await runtime.ensure_image(f"127.0.0.1:{port}/team/tool:1", lambda done, total: None)
+        assert failure.value.retryable
+    finally:
+        silent.close()
+        for writer in held:
+            writer.close()
+        await runtime.close()
+
+
+@pytest.mark.parametrize("image", ["UPPER/case:1", "a b", "", "x:y:z"])
+async def test_a_name_that_is_none(runtime: DockerRuntime, image: str) -> None:
+    with pytest.raises(RuntimeFailure) as failure:
+        await runtime.ensure_image(image, lambda done, total: None)
+    assert failure.value.kind == "image_unavailable"
+
+
+async def test_creating_from_an_image_that_is_not_here(runtime: DockerRuntime, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeFailure) as failure:
+        await runtime.create(spec("winslow-test/none:1", "true", directory=tmp_path))
+    assert failure.value.kind == "image_unavailable"
+
+
+# --- containers ---------------------------------------------------------------------------------
+
+
+async def test_defaults(
+    runtime: DockerRuntime, client: docker.DockerClient, busybox_image: str, tmp_path: Path
+) -> None:
+    made = spec(
+        busybox_image, "true", directory=tmp_path, cpus=0.5, memory=96 << 20, shm=32 << 20, log_limit=1 << 20
+    )
+    container = await runtime.create(made)
+    found = client.api.inspect_container(container)
+    host = found["HostConfig"]
+    assert (host["NanoCpus"], host["Memory"], host["MemorySwap"]) == (500_000_000, 96 << 20, 96 << 20)
+    assert host["ShmSize"] == 32 << 20
+    assert host["Init"] is True
+    assert host["Privileged"] is False
+    assert host["SecurityOpt"] == ["no-new-privileges"]
+    assert set(host["CapDrop"]) == {"NET_RAW", "MKNOD", "AUDIT_WRITE", "SETFCAP"}
+    assert host["PidsLimit"] > 1000
+    assert host["Binds"] is None
+    assert host["RestartPolicy"]["Name"] in ("", "no")
+    assert host["LogConfig"]["Type"] == "local"
+    assert int(host["LogConfig"]["Config"]["max-size"]) > 1 << 20
+    assert host["LogConfig"]["Config"]["max-file"] == "1"
+    assert not host["DeviceRequests"]
+    assert not found["Config"]["Tty"]
+    assert found["Config"]["Labels"]["winslow.project"] == "demo"
+    assert found["Config"]["Labels"]["winslow.claim"] == made.labels.claim
+
+
+async def test_limits_hold_in_the_container(
+    runtime: DockerRuntime, busybox_image: str, tmp_path: Path
+) -> None:
+    container = await runtime.create(
+        spec(busybox_image, "sh", "-c", "mknod /dev/x c 1 3 || cat /proc/self/status", directory=tmp_path)
+    )
+    await runtime.start(container)
+    async with asyncio.timeout(DEADLINE):
+        lines = [each.data.decode() async for each in runtime.output(container)]
+    assert "NoNewPrivs:\t1" in lines
+
+
+async def test_out_of_memory_is_told(runtime: DockerRuntime, busybox_image: str, tmp_path: Path) -> None:
+    made = spec(busybox_image, "sh", "-c", "exec tail /dev/zero", directory=tmp_path, memory=16 << 20)
+    container = await runtime.create(made)
+    await runtime.start(container)
+    async with asyncio.timeout(DEADLINE):
+        status = await runtime.wait(container)
+    assert (status.exit_code, status.oom) == (137, True)
+
+
+async def test_a_mount_that_is_not_there_is_refused(
+    runtime: DockerRuntime, busybox_image: str, tmp_path: Path
+) -> None:
+    made = spec(busybox_image, "true", directory=tmp_path, mounts=(Mount("/input", tmp_path / "none"),))
+    with pytest.raises(RuntimeFailure, match="none"):
+        await runtime.start(await runtime.create(made))
+
+
+# --- overlays -----------------------------------------------------------------------------------
+
+
+async def test_overlays(
+    runtime: DockerRuntime, client: docker.DockerClient, busybox_image: str, tmp_path: Path
+) -> None:
+    if not await runtime.overlays(tmp_path):
+        pytest.skip("this machine's kernel or file system has no overlays")
+    lower, upper, work = (tmp_path / name for name in ("lower", "upper", "work"))
+    for folder in (lower, upper, work):
+        folder.mkdir()
+    (lower / "kept").write_text("old")
+    (lower / "removed").write_text("old")
+    mount = Mount("/bin/../workspace", upper, lower=lower, work=work)
+    made = spec(
+        busybox_image, "sh", "-c", "cat kept; echo new > made; echo more >> kept; rm removed", directory=tmp_path,
+        mounts=(replace(mount, target="/workspace"),), workdir="/workspace",
+    )  # fmt: skip
+    container = await runtime.create(made)
+    await runtime.start(container)
+    async with asyncio.timeout(DEADLINE):
+        assert (await runtime.wait(container)).exit_code == 0
+        assert [each.data async for each in runtime.output(container)] == [b"old"]
+    assert sorted(path.name for path in lower.iterdir()) == ["kept", "removed"]
+    assert (lower / "kept").read_text() == "old"
+    assert (upper / "made").read_text() == "new\n"
+    assert (upper / "kept").read_text() == "oldmore\n"
+    assert (upper / "removed").is_char_device()  # a whiteout
+    volumes = [volume.name for volume in client.volumes.list() if str(volume.name).startswith(made.name)]
+    assert len(volumes) == 1
+    await runtime.remove(container)
+    assert [volume.name for volume in client.volumes.list() if str(volume.name).startswith(made.name)] == []
+    assert (upper / "made").exists()
+
+
+async def test_the_overlay_probe_says_no_and_leaves_nothing(
+    runtime: DockerRuntime, client: docker.DockerClient, tmp_path: Path
+) -> None:
+    hostile = tmp_path / "a,b"
+    hostile.mkdir()
+    assert await runtime.overlays(hostile) is False
+    assert [each.name for each in client.containers.list(all=True) if "winslow-probe" in str(each.name)] == []
+    assert [each.name for each in client.volumes.list() if "winslow-probe" in str(each.name)] == []
+
+
+# --- engines of the test's own ------------------------------------------------------------------
+
+
+async def test_no_engine_is_named_with_a_way_out(tmp_path: Path) -> None:
+    runtime = DockerRuntime(base_url=f"unix://{tmp_path}/none.sock")
+    with pytest.raises(RuntimeFailure, match="does not answer") as failure:
+        await runtime.check()
+    assert failure.value.retryable
+    assert "systemctl start docker" in failure.value.hint
+    await runtime.close()
+
+
+class OwnEngine:
+    """A dockerd in a network namespace of its own, which may be killed and started again."""
+
+    def __init__(self, directory: Path, *extra: str, path: str = "") -> None:
+        self._directory = directory
+        self.daemon, self.service = engine_daemon(directory)
+        command = [*self.daemon.command, "--bridge=none", "--iptables=false", *extra]
+        self._command = ["unshare", "--net", "--", *command]
+        self._environment = {**os.environ, "PATH": f"{path}:{os.environ['PATH']}"} if path else None
+        self._log = directory / "own.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, env=self._environment)
+        wait_until(self._answers, seconds=60, what="dockerd")
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as door:
+            door.settimeout(5)
+            try:
+                door.connect(self.service.url.removeprefix("unix://"))
+                door.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+                return b" 200 OK" in door.recv(1000)
+            except OSError:
+                return False
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+        # where nobody reaps orphans its containerd stays a zombie, which the next dockerd takes for a live one
+        for name in ("docker.pid", "exec/containerd/containerd.pid"):
+            (self._directory / name).unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(60)
+
+
+def _own_engine(directory: Path, *extra: str, path: str = "") -> OwnEngine:
+    if os.geteuid() != 0 or shutil.which("dockerd") is None or shutil.which("unshare") is None:
+        if os.environ.get("WINSLOW_TEST_REQUIRE") == "all":
+            pytest.fail("an engine of the test's own needs root and dockerd", pytrace=False)
+        pytest.skip("an engine of the test's own needs root and dockerd")
+    directory.mkdir()
+    engine = OwnEngine(directory, *extra, path=path)
+    engine.start()
+    import_busybox(engine.service)
+    return engine
+
+
+async def test_a_restart_of_the_engine_is_outlived(service_folder: Path, tmp_path: Path) -> None:
+    """dockerd is killed and started again while a stage runs: same container, one exit code, whole output."""
+    engine = _own_engine(service_folder / "restart", "--live-restore")
+    runtime = DockerRuntime(base_url=engine.service.url)
+    workspace = tmp_path / "ws"
+    workspace.mkdir()
+    script = "i=0; while [ ! -e go ]; do echo line-$i; i=$((i+1)); sleep 0.01; done; echo $i > count; exit 6"
+    try:
+        made = spec(
+            "winslow-test/busybox:1", "sh", "-c", script, directory=tmp_path,
+            mounts=(Mount("/workspace", workspace),), workdir="/workspace",
+        )  # fmt: skip
+        container = await runtime.create(made)
+        await runtime.start(container)
+        waiting = asyncio.create_task(runtime.wait(container))
+        chunks: list[OutputChunk] = []
+        seen = asyncio.Event()
+
+        async def follow() -> None:
+            async with aclosing(runtime.output(container)) as output:
+                async for each in output:
+                    chunks.append(each)
+                    if len(chunks) > 20:
+                        seen.set()
+
+        following = asyncio.create_task(follow())
+        async with asyncio.timeout(DEADLINE):
+            await seen.wait()
+            await asyncio.to_thread(engine.kill)
+            await asyncio.to_thread(engine.start)
+            assert not waiting.done()
+            (workspace / "go").touch()
+            status = await waiting
+            await following
+        count = int((workspace / "count").read_text())
+        assert status.exit_code == 6
+        lines = [each.data for each in chunks]
+        assert lines == [b"line-%d" % number for number in range(count)]
+    finally:
+        (workspace / "go").touch()
+        with suppress(RuntimeFailure):
+            for found in await runtime.find("test", "docker-test"):
+                await runtime.remove(found.id)
+        await runtime.close()
+        engine.stop()
+
+
+async def test_gpus_are_asked_for_by_uuid(service_folder: Path, tmp_path: Path) -> None:
+    """Without a GPU: a stub stands in for NVIDIA's hook, and the engine shows what was asked of it."""
+    hooks = tmp_path / "hooks"
+    hooks.mkdir()
+    hook = hooks / "nvidia-container-runtime-hook"
+    hook.write_text("#!/bin/sh\nexit 0\n")
+    hook.chmod(0o755)
+    engine = _own_engine(service_folder / "gpus", path=str(hooks))
+    runtime = DockerRuntime(base_url=engine.service.url)
+    client = engine.service.client()
+    try:
+        made = spec("winslow-test/busybox:1", "sh", "-c", "echo $NVIDIA_VISIBLE_DEVICES", directory=tmp_path)
+        container = await runtime.create(replace(made, gpus=("GPU-a", "GPU-b")))
+        (request,) = client.api.inspect_container(container)["HostConfig"]["DeviceRequests"]
+        assert (request["DeviceIDs"], request["Capabilities"]) == (["GPU-a", "GPU-b"], [["gpu"]])
+        await runtime.start(container)
+        async with asyncio.timeout(DEADLINE):
+            assert (await runtime.wait(container)).exit_code == 0
+            assert [each.data async for each in runtime.output(container)] == [b"GPU-a,GPU-b"]
+        await runtime.remove(container)
+    finally:
+        client.close()
+        await runtime.close()
+        engine.stop()
+
+
+def test_an_agent_that_is_not_root_runs_containers_as_itself(
+    busybox_image: str,
+    docker_engine: DockerService,
+    client: docker.DockerClient,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    from node_agent.runtime import containers
+
+    monkeypatch.setattr(os, "geteuid", lambda: 1234)
+    monkeypatch.setattr(os, "getegid", lambda: 5678)
+    users = []
+    for user in ("", "99:99"):
+        made = spec(busybox_image, "true", directory=tmp_path, user=user)
+        container = containers.create(client.api, made)
+        users.append(client.api.inspect_container(container)["Config"]["User"])
+        containers.remove(client.api, container)
+    assert users == ["1234:5678", "99:99"]
+
+
+async def test_the_process_can_end_while_a_wait_is_open(
+    docker_engine: DockerService, busybox_image: str
+) -> None:
+    """An agent that is told to stop must not hang on threads that wait on containers."""
+    script = f"""
+import asyncio, os
+from pathlib import Path
+from node_agent.runtime.docker import DockerRuntime
+from node_agent.runtime.port import ContainerSpec, Labels
+async def main():
+    runtime = DockerRuntime(base_url={docker_engine.url!r})
+    labels = Labels(site="test", node_uuid="docker-test", project="demo", run=1, attempt=1, claim="end")
+    made = ContainerSpec(name=f"winslow-docker-test-end-{{os.getpid()}}", labels=labels, image={busybox_image!r},
+                         directory=Path("/"), command=("sleep", "600"))
+    container = await runtime.create(made)
+    await runtime.start(container)
+    waiting = asyncio.create_task(runtime.wait(container))
+    async def follow():
+        async for _ in runtime.output(container): pass
+    following = asyncio.create_task(follow())
+    await asyncio.sleep(0.5)
+    assert not waiting.done() and not following.done()
+    waiting.cancel(); following.cancel()
+    await asyncio.gather(waiting, following, return_exceptions=True)
+    await runtime.close()
+    other = DockerRuntime(base_url={docker_engine.url!r})
+    await other.remove(container)
+    await other.close()
+asyncio.run(main())
+print("ended")
+"""
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout, done.returncode) == ("ended\n", 0), done.stderr
