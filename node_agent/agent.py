@@ -63,7 +63,9 @@ class Identity:
 
 
 class Agent:
-    """See the module. `run` ends only by cancellation, or by an error no restart of a part can heal."""
+    """See the module. `run` ends only by cancellation, or by an error no restart of a part can heal.
+
+    `trusted` is set once the store is known to let one conditional write win; nothing is claimed before."""
 
     def __init__(
         self,
@@ -77,6 +79,7 @@ class Agent:
         clock: Clock,
         jitter: Callable[[], float],
         sampler: Sampler,
+        trusted: asyncio.Event,
     ) -> None:
         self.identity = identity
         self._session = session
@@ -85,12 +88,14 @@ class Agent:
         self._clock = clock
         self._jitter = jitter
         self._sampler = sampler
+        self._trusted = trusted
         self._presence = Presence.ONLINE
         self._note = ""
         self._nodes: dict[str, NodeState] = {}
         self._attempts: dict[Key, Attempt] = {}
         self._claiming: set[Key] = set()
         self._recovered = False
+        self._takes_part = False
         self._dirty = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
         self.reservations = Reservations(hardware)
@@ -165,6 +170,7 @@ class Agent:
             group.create_task(self._sweep(), name="anti-entropy")
             group.create_task(self._sample(), name="metrics")
             group.create_task(self._watch_wishes(), name="wishes")
+            group.create_task(self._begin_bidding(), name="begin bidding")
 
     async def close(self) -> None:
         """After `run` was cancelled: stop reading and bidding."""
@@ -289,7 +295,8 @@ class Agent:
         for key, attempt in tuple(self._attempts.items()):
             if key[0] == project_id:
                 attempt.document(new)
-        self.bidding.document(project_id, new)
+        if self._takes_part:
+            self.bidding.document(project_id, new)
         if own:
             for topic, payload in notices(
                 old=old,
@@ -381,6 +388,12 @@ class Agent:
                 self.mirror.hint(project, None)
 
     # -- elections
+
+    async def _begin_bidding(self) -> None:
+        await self._trusted.wait()
+        self._takes_part = True
+        for document in self.mirror.all():
+            self.bidding.document(document.id, document)
 
     async def _estimate(self, project: Project, run: Run) -> Estimate:
         loop = asyncio.get_running_loop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 import secrets
 import shutil
@@ -13,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from broker import topics
 from broker.session import Session, Will
@@ -28,8 +30,9 @@ from node_agent.runtime.port import ContainerRuntime, RuntimeFailure
 from node_agent.runtime.process import ProcessRuntime
 from node_agent.strategy import choose_strategy
 from winslow.config import AgentSettings, Config
-from winslow.errors import Refused, Unreachable, UsageError, WinslowError
+from winslow.errors import NotFound, Refused, Unreachable, UsageError, WinslowError
 from winslow.node import NodeState, Presence
+from winslow.store import layout
 from winslow.store.probe import check_conditional_writes
 from winslow.store.s3 import S3Store
 
@@ -109,7 +112,7 @@ async def _serve(config: Config, settings: AgentSettings, data: DataDirectory) -
         password=broker.password.get_secret_value() if broker.password else None,
         will=Will(topic=topics.NodeState(node=identity.node), payload=will),
     )
-    await _check_store(store, executor, stopping, rng)
+    trusted = asyncio.Event()
     async with session:
         agent = Agent(
             identity=identity,
@@ -120,6 +123,7 @@ async def _serve(config: Config, settings: AgentSettings, data: DataDirectory) -
             clock=clock,
             jitter=rng.random,
             sampler=hardware.Sampler(data.path, clock=clock.monotonic),
+            trusted=trusted,
             tools=lambda mirror, publish: Tools(
                 site=identity.site,
                 node=identity.node,
@@ -143,15 +147,23 @@ async def _serve(config: Config, settings: AgentSettings, data: DataDirectory) -
         _say(f"node {identity.node}: {await runtime.check()}; workspaces by {strategy}")
         running = asyncio.create_task(agent.run(), name="agent")
         stopped = asyncio.create_task(stopping.wait(), name="stop")
+        checking = asyncio.create_task(
+            _check_store(store, executor, rng, trusted, who=identity), name="store check"
+        )
+        watched: set[asyncio.Task[Any]] = {running, stopped, checking}
         try:
-            await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            while not (running.done() or stopped.done()):
+                done, watched = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+                if checking in done:
+                    checking.result()
             if running.done():
                 _raise_first(running)
         finally:
             goodbye = agent.goodbye()
-            running.cancel()
-            with suppress(asyncio.CancelledError, ExceptionGroup):
-                await running
+            for task in (checking, running):
+                task.cancel()
+                with suppress(asyncio.CancelledError, ExceptionGroup, WinslowError):
+                    await task
             await agent.close()
             await session.close(goodbye)
             await runtime.close()
@@ -200,23 +212,44 @@ async def choose_runtime(settings: AgentSettings, attempts: Path) -> ContainerRu
 
 
 async def _check_store(
-    store: S3Store, executor: ThreadPoolExecutor, stopping: asyncio.Event, rng: random.Random
+    store: S3Store, executor: ThreadPoolExecutor, rng: random.Random, trusted: asyncio.Event, *, who: Identity
 ) -> None:
-    """A store that lets two conditional writes win is refused (facts); one that is away is waited for."""
+    """Set `trusted` when the store is known to let one of many conditional writes win; raises WinslowError when it
+    does not (facts). Where writers that meet wait for each other the race takes seconds, so that an earlier
+    agent's good result lets this one begin at once; the race is run all the same."""
     loop = asyncio.get_running_loop()
-    said = ""
-    while not stopping.is_set():
+    passed = f"{layout.probe('passed')}{hashlib.sha256(str(store).encode()).hexdigest()[:16]}-{who.version}"
+
+    def find() -> bool:
         try:
-            await loop.run_in_executor(
-                executor, lambda: check_conditional_writes([store], token=secrets.token_hex(8), rounds=2)
-            )
-            return
+            return bool(store.get(passed))
+        except NotFound:
+            return False
+
+    def race() -> None:
+        try:
+            check_conditional_writes([store], token=secrets.token_hex(8), rounds=2)
+        except Unreachable:
+            raise
+        except WinslowError:
+            store.delete(passed)
+            raise
+        store.put(passed, f"{who.node}\n".encode(), content_type="text/plain")
+
+    said = ""
+    while True:
+        try:
+            if await loop.run_in_executor(executor, find):
+                trusted.set()
+            await loop.run_in_executor(executor, race)
         except Unreachable as error:
             if str(error) != said:
                 said = str(error)
                 _say(f"{error}; trying again")
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), STORE_WAIT * (0.5 + rng.random() / 2))
+            await asyncio.sleep(STORE_WAIT * (0.5 + rng.random() / 2))
+        else:
+            trusted.set()
+            return
 
 
 def _say(text: str) -> None:
