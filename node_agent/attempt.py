@@ -562,7 +562,7 @@ class Attempt:
     def _spool(self) -> Path:
         journal = self.journal
         inside = self._tools.journals.directory(journal.project, journal.run, journal.attempt)
-        return self._tools.spools / inside.parent.name / inside.name
+        return self._tools.spools / f"{inside.parent.name}.{inside.name}"
 
     def _told(self) -> None:
         assert self._shipper is not None

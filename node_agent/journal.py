@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -117,6 +118,8 @@ class Journals:
 
     def __init__(self, attempts: Path) -> None:
         self._root = attempts
+        # A project's next attempt may begin while the directory of its last one is being removed.
+        self._folders = threading.Lock()
 
     def directory(self, project: str, run: int, attempt: int) -> Path:
         """The attempt's own directory, whether it exists or not. Raises InvalidInput for a hostile id."""
@@ -131,7 +134,8 @@ class Journals:
     def write(self, journal: AttemptJournal) -> None:
         """Keep it: when this returns, a power cut cannot take it back."""
         directory = self.directory(journal.project, journal.run, journal.attempt)
-        _make_durable(directory)
+        with self._folders:
+            _make_durable(directory)
         write_durably(directory / _FILE, journal.model_dump_json(indent=1).encode() + b"\n")
 
     def read(self, project: str, run: int, attempt: int) -> AttemptJournal | None:
@@ -174,12 +178,13 @@ class Journals:
         directory = self.directory(project, run, attempt)
         for path in (directory / _FILE, _beside(directory / _FILE)):
             path.unlink(missing_ok=True)
-        for empty in (directory, directory.parent):
-            try:
-                empty.rmdir()
-            except OSError:
-                return  # gone already, or another attempt's or a *.bad file lies there
-            _sync_directory(empty.parent)
+        with self._folders:
+            for empty in (directory, directory.parent):
+                try:
+                    empty.rmdir()
+                except OSError:
+                    return  # gone already, or another attempt's or a *.bad file lies there
+                _sync_directory(empty.parent)
 
     def _attempts(self) -> Iterator[tuple[str, int, int]]:
         if not self._root.is_dir():
