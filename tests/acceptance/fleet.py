@@ -1,0 +1,425 @@
+"""A site of a test's own: real broker and store, real agent processes, and eyes on what they leave behind.
+
+Everything of a fleet is found by its site's name, which is drawn anew, so tests share servers and engine.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.models.containers import Container
+
+from broker import topics
+from broker.topics import Topic
+from node_agent.journal import AttemptJournal, Journals
+from tests.services.engine import DockerService
+from tests.services.servers import BrokerService, StoreService
+from tests.services.waiting import wait_until
+from tests.stores import config_of, connected
+from winslow import config, logs
+from winslow.logs import RunEvent, Stream
+from winslow.node import NodeState, Presence
+from winslow.project import Project, Run, RunState, Tombstone
+from winslow.store import layout
+from winslow.store.daemon import Daemon
+from winslow.store.s3 import S3Store
+from winslow.workspace import Manifest, decode, unquote_path
+from winslow_tui import live
+from winslow_tui.client import Client
+
+MIB = 1 << 20
+PATIENCE = 60.0
+"""Seconds until a wait is a failure: far more than anything here takes on an idle machine."""
+
+
+class AgentProcess:
+    """One agent: `python -m node_agent` with a configuration of its own, as a site on one machine starts it."""
+
+    def __init__(self, fleet: Fleet, name: str, settings: Mapping[str, object]) -> None:
+        self.name = name
+        self.home = fleet.folder / name
+        self.data = self.home / "data"
+        self._fleet = fleet
+        self.home.mkdir(parents=True)
+        self.config = self.home / "config.toml"
+        agent = {"name": name, "data_dir": str(self.data), "allow_process": True, **settings}
+        lines = [f"{key} = {json.dumps(value)}" for key, value in agent.items()]
+        self.config.touch(mode=0o600)
+        self.config.write_text("\n".join([fleet.settings, "[agent]", *lines, ""]))
+        self._daemon = self._made([sys.executable, "-P", "-m", "node_agent"])
+
+    def _made(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> Daemon:
+        return Daemon(
+            name=f"agent {self.name}",
+            command=command,
+            log=self.home / "agent.log",
+            environment={
+                **self._fleet.engine.environment,
+                **(environment or {}),
+                "WINSLOW_CONFIG": str(self.config),
+            },
+            grace_seconds=15.0,
+        )
+
+    @property
+    def running(self) -> bool:
+        return self._daemon.running
+
+    @property
+    def log(self) -> str:
+        """What it said."""
+        return (self.home / "agent.log").read_text(errors="replace")
+
+    @property
+    def journals(self) -> tuple[AttemptJournal, ...]:
+        """What it remembers of attempts; torn or strange ones are an AssertionError."""
+        loaded = Journals(self.data / "attempts").load()
+        assert not loaded.bad
+        return loaded.journals
+
+    def start(self) -> AgentProcess:
+        """Start it; it is not yet online."""
+        self._daemon.start()
+        return self
+
+    def start_doomed(self, moment: str) -> None:
+        """Start one that kills itself at a moment of `tests.acceptance.doomed`."""
+        doomed = self._made(
+            [sys.executable, "-P", str(Path(__file__).with_name("doomed.py"))], {"DOOM": moment}
+        )
+        doomed.start()
+        self._fleet.ends.append(doomed.stop)
+        wait_until(lambda: not doomed.running, seconds=PATIENCE, what=f"{self.name}'s death {moment}")
+
+    def online(self) -> AgentProcess:
+        """Return when the others can see it, started now and not earlier."""
+
+        def there() -> bool:
+            assert self.running, f"{self.name} has ended: {self.log[-2000:]}"
+            state = self._fleet.nodes().get(self.name)
+            return state is not None and state.presence is Presence.ONLINE
+
+        wait_until(there, seconds=PATIENCE, what=f"{self.name} online")
+        return self
+
+    def offline(self) -> None:
+        """Return when the broker says that it is away."""
+        wait_until(
+            lambda: self._fleet.nodes()[self.name].presence is Presence.OFFLINE,
+            seconds=PATIENCE,
+            what=f"{self.name} offline",
+        )
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._daemon.kill()
+
+    def stop(self) -> None:
+        """SIGTERM; returns when it has ended."""
+        self._daemon.stop()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of a test's pipeline: `script` for `sh -c`."""
+
+    script: str
+    name: str = "one"
+    image: str = ""
+    cpus: float = 0.5
+    memory: int = 64 * MIB
+    tags: tuple[str, ...] = ()
+    env: Mapping[str, str] | None = None
+    command: tuple[str, ...] = ()
+
+
+class Fleet:
+    """See the module; made by `fleet`."""
+
+    def __init__(
+        self, folder: Path, *, broker: BrokerService, store: StoreService, engine: DockerService, image: str
+    ) -> None:
+        self.folder = folder
+        self.site = f"test-{secrets.token_hex(4)}"
+        self.engine = engine
+        self.image = image
+        self.docker = engine.client()
+        self.store = S3Store(config_of(store), read_timeout=10.0)
+        self.agents: dict[str, AgentProcess] = {}
+        self.ends: list[Callable[[], None]] = []
+        self.said: list[str] = []
+        self.settings = (
+            f'site = "{self.site}"\n[broker]\nurl = "{broker.url}"\n[store]\n'
+            f'url = "{store.endpoint}/{store.bucket}"\naccess_key = "{store.access_key}"\n'
+            f'secret_key = "{store.secret_key}"\n'
+        )
+        path = folder / "client.toml"
+        path.touch(mode=0o600)
+        path.write_text(self.settings)
+        self.config = config.load(environ={"WINSLOW_CONFIG": str(path)})
+        self.client = Client(self.config, say=self.said.append, store=self.store)
+
+    # -- agents
+
+    def agent(
+        self, name: str = "ws1", *, cpus: float = 2.0, memory: int = 512 * MIB, **settings: object
+    ) -> AgentProcess:
+        """A new agent, not started. Docker unless `runtime` says otherwise."""
+        more = {"cpus": cpus, "memory": memory, "runtime": "docker", "cache_limit": 4 << 30, **settings}
+        self.agents[name] = AgentProcess(self, name, more)
+        return self.agents[name]
+
+    def nodes(self) -> dict[str, NodeState]:
+        """The nodes as the broker shows them."""
+        return {node.node: node for node in self.client.nodes()}
+
+    # -- projects
+
+    def project(self, *stages: Stage, env: Mapping[str, str] | None = None) -> str:
+        """A new project with a pipeline of these stages, not started; its id."""
+        name = f"p{secrets.token_hex(4)}"
+        definition = {
+            "name": name,
+            "stages": [
+                {
+                    "name": stage.name,
+                    "image": stage.image or self.image,
+                    "command": list(stage.command or ("sh", "-c", stage.script)),
+                    "requires": {
+                        "cpus": stage.cpus,
+                        "memory": f"{stage.memory >> 20}MiB",
+                        "tags": list(stage.tags),
+                    },
+                    "env": dict(stage.env or {}),
+                }
+                for stage in stages
+            ],
+        }
+        self.client.apply_pipeline(json.dumps(definition), source=name)  # JSON is YAML
+        return self.client.create_project(name, pipeline=name, env=env).id
+
+    def start(self, *stages: Stage, env: Mapping[str, str] | None = None) -> str:
+        """A new project, started; its id."""
+        project = self.project(*stages, env=env)
+        self.client.start(project)
+        return project
+
+    def document(self, project: str) -> Project:
+        """As it stands in the store."""
+        found = self.client.documents.read(project).document
+        assert isinstance(found, Project)
+        return found
+
+    def run(self, project: str, n: int = 1) -> Run:
+        """One run of a document."""
+        run = self.document(project).run(n)
+        assert run is not None, f"{project} has no run #{n}"
+        return run
+
+    def wait_state(self, project: str, state: RunState, n: int = 1) -> Run:
+        """The run, once it is in this state; AssertionError at once when it ended in another one."""
+
+        def reached() -> bool:
+            run = self.document(project).run(n)
+            if run is None or run.state is not state:
+                assert run is None or not run.state.ended, f"#{n} {run.state}: {run.reason}: {run.detail}"
+                return False
+            return True
+
+        wait_until(reached, seconds=PATIENCE, what=f"{project} #{n} {state}")
+        return self.run(project, n)
+
+    def wait_idle(self, project: str) -> Project:
+        """The document, once nothing of it is active."""
+        wait_until(lambda: not self.document(project).active, seconds=PATIENCE, what=f"{project} idle")
+        return self.document(project)
+
+    # -- what a run left
+
+    def archive(self, project: str, run: int = 1, attempt: int = 1) -> bytes:
+        """The log as the store has it; its segments must join without a hole."""
+        return self._joined(layout.logs(project, run, attempt))
+
+    def written(self, project: str, stream: Stream = "stdout", run: int = 1, attempt: int = 1) -> bytes:
+        """The bytes that a stage wrote, from the archive."""
+        return logs.inverse(self.archive(project, run, attempt), stream)
+
+    def events(self, project: str, run: int = 1, attempt: int = 1) -> list[RunEvent]:
+        """Our own events about an attempt."""
+        lines = self._joined(layout.events(project, run, attempt)).splitlines()
+        return [RunEvent.model_validate_json(line) for line in lines]
+
+    def event(self, project: str, kind: str, run: int = 1, attempt: int = 1) -> RunEvent:
+        """The one event of a kind."""
+        (found,) = (each for each in self.events(project, run, attempt) if each.event == kind)
+        return found
+
+    def _joined(self, prefix: str) -> bytes:
+        joined = b""
+        for info in self.store.walk(prefix):
+            start = layout.segment_start(info.key)
+            assert start is not None and start[0] == len(joined), f"{info.key} after {len(joined)} bytes"
+            joined += self.store.get(info.key).data
+        return joined
+
+    def manifest(self, project: str, run: int = 1, area: layout.Area = "workspace") -> Manifest:
+        """What a run left, as its document points to it."""
+        manifests = self.run(project, run).manifests
+        key = manifests.workspace if area == "workspace" else manifests.output
+        return decode(self.store.get(key).data, key=key, project=project)
+
+    def files(self, project: str, run: int = 1, area: layout.Area = "workspace") -> dict[str, bytes]:
+        """The files of a workspace or an output with their bytes."""
+        return {
+            unquote_path(entry.path).decode(): self.store.get(entry.object).data if entry.object else b""
+            for entry in self.manifest(project, run, area).entries
+            if entry.type == "file"
+        }
+
+    # -- what stands around
+
+    def containers(self, project: str = "") -> list[Container]:
+        """Every container of this site, running or not."""
+        labels = [f"winslow.site={self.site}"] + [f"winslow.project={project}"] * bool(project)
+        found: list[Container] = self.docker.containers.list(all=True, filters={"label": labels})
+        return found
+
+    def container(self, project: str) -> Container:
+        """The one container of a project."""
+        (found,) = self.containers(project)
+        return found
+
+    def volumes(self) -> list[str]:
+        """Every volume of this site."""
+        found = self.docker.volumes.list(filters={"label": f"winslow.site={self.site}"})
+        return [volume.name for volume in found]
+
+    def go(self, project: str) -> None:
+        """Let a stage of `waiting_lines` go on."""
+        code, said = self.container(project).exec_run(["touch", "/tmp/go"])
+        assert code == 0, said
+
+    def retained(self, *below: str) -> dict[Topic, Any]:
+        """What the broker keeps under filters (all of the site by default)."""
+        found = live.retained(self.config, *(below or (topics.EVERYTHING,)))
+        return {each.topic: each.payload for each in found}
+
+    def assert_clean(self) -> None:
+        """Wait until nothing of ended attempts is left on the nodes: containers, volumes, directories."""
+
+        def left() -> list[object]:
+            places = [agent.data / name for agent in self.agents.values() for name in ("attempts", "spool")]
+            files = [path for place in places if place.is_dir() for path in place.iterdir()]
+            return [*self.containers(), *self.volumes(), *files]
+
+        with suppress(AssertionError):
+            wait_until(lambda: not left(), seconds=PATIENCE / 2)
+        assert left() == [], f"left behind: {left()}"
+
+    def assert_topics_true(self) -> None:
+        """Wait until the broker's retained topics say what the documents say, and nothing else."""
+        stored = {each: self.client.documents.read(each).document for each in self._ids()}
+
+        def wrong() -> list[str]:
+            shown = self.retained(topics.PROJECT_TOPICS)
+            found = []
+            states = {
+                topic.project: each for topic, each in shown.items() if type(topic) is topics.ProjectState
+            }
+            for project, document in stored.items():
+                summary = states.pop(project, None)
+                if isinstance(document, Tombstone):
+                    found += [f"{project} is deleted, not its state"] * (summary is not None)
+                elif summary is None or summary.revision != document.revision:
+                    found.append(f"{project} is at {document.revision}, shown: {summary}")
+            found += [f"state of unknown {project}" for project in states]
+            for topic in shown:
+                if isinstance(topic, topics.Offer | topics.Progress):
+                    document = stored[topic.project]
+                    run = document.run(topic.run) if isinstance(document, Project) else None
+                    standing = run is not None and not run.state.ended
+                    found += [f"{topic} stands"] * (not standing)
+            return found
+
+        with suppress(AssertionError):
+            wait_until(lambda: not wrong(), seconds=PATIENCE / 2)
+        assert wrong() == [], f"shown: {wrong()}"
+
+    def _ids(self) -> Iterator[str]:
+        yield from self.client.documents.project_etags()
+
+    # -- the end
+
+    def close(self) -> None:
+        """End every agent, then every container and process of this site."""
+        for agent in self.agents.values():
+            if agent.running:
+                agent.kill()
+        for end in self.ends:
+            end()
+        for container in self.containers():
+            with suppress(docker.errors.NotFound):
+                container.remove(force=True, v=True)
+        for name in self.volumes():
+            self.docker.volumes.get(name).remove(force=True)
+        self.docker.close()
+        self.store.close()
+
+
+@contextmanager
+def fleet(
+    folder: Path, *, broker: BrokerService, store: StoreService, engine: DockerService, image: str
+) -> Iterator[Fleet]:
+    """A fleet without agents yet; all of it but the empty bucket is gone at the end."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made = Fleet(folder, broker=broker, store=store, engine=engine, image=image)
+    try:
+        yield made
+    finally:
+        made.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Buckets:
+    """Buckets of one server, used again: the first agent of a new one races for seconds to trust it."""
+
+    def __init__(self, server: StoreService) -> None:
+        self._server = server
+        self._free: list[StoreService] = []
+
+    @contextmanager
+    def one(self) -> Iterator[StoreService]:
+        """A bucket that nobody else uses meanwhile, with nothing in it but the sign that it can be trusted."""
+        bucket = self._free.pop() if self._free else self._server.with_new_bucket()
+        try:
+            yield bucket
+        finally:
+            with connected(bucket) as store:
+                for prefix in ("documents/", "projects/", "pipelines/", "resources/", "alive/"):
+                    store.delete_prefix(prefix)
+            self._free.append(bucket)
+
+
+def waiting_lines(first: int = 200, last: int = 200) -> tuple[str, bytes]:
+    """A script that writes numbered lines, waits for `Fleet.go`, and writes more; and what stdout gets.
+
+    It also leaves a file `done` in the workspace, and counts its starts in `starts`."""
+    script = (
+        f"echo start >> /workspace/starts; i=0; while [ $i -lt {first} ]; do echo line $i; i=$((i+1)); done;"
+        " printf '\\377\\000 no newline'; echo problem >&2;"
+        " while [ ! -e /tmp/go ]; do sleep 0.02; done; echo;"
+        f" while [ $i -lt {first + last} ]; do echo line $i; i=$((i+1)); done;"
+        " echo 'WINSLOW_RESULT: lines='$i; echo done > /workspace/done"
+    )
+    lines = [b"line %d\n" % number for number in range(first + last)]
+    total = b"WINSLOW_RESULT: lines=%d\n" % (first + last)
+    return script, b"".join([*lines[:first], b"\xff\x00 no newline\n", *lines[first:], total])
