@@ -31,10 +31,19 @@ from winslow.workspace import Manifest, decode
 DEEDS = r"""
 import errno, json, os, sys
 
+FOLLOWS = ("write", "append", "overwrite", "mkdir", "chmod", "fifo")
+
+def check(root, path):
+    # Links may point anywhere and no deed follows one out: these run as the tester, perhaps as root.
+    top = os.path.realpath(root)
+    if os.path.commonpath([os.path.realpath(path), top]) != top:
+        raise OSError(errno.EXDEV, "outside")
+
 def do(root, deeds):
     for kind, path, more in deeds:
         path = os.path.join(root, path.encode("latin-1"))
         try:
+            check(root, path if kind in FOLLOWS else os.path.dirname(path))
             if kind == "write":
                 with open(path, "wb") as file:
                     file.write(more.encode("latin-1"))
@@ -55,11 +64,14 @@ def do(root, deeds):
             elif kind == "link":
                 os.symlink(more.encode("latin-1"), path)
             elif kind == "hard":
-                os.link(os.path.join(root, more.encode("latin-1")), path, follow_symlinks=False)
+                source = os.path.join(root, more.encode("latin-1"))
+                check(root, os.path.dirname(source))
+                os.link(source, path, follow_symlinks=False)
             elif kind == "fifo":
                 os.mkfifo(path)
             elif kind == "rename":
                 target = os.path.join(root, more.encode("latin-1"))
+                check(root, os.path.dirname(target))
                 if not os.path.isdir(path) or os.path.islink(path):  # an overlay cannot move its lower directories
                     os.rename(path, target)
             elif kind == "remove":
