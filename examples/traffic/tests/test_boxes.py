@@ -29,6 +29,12 @@ def test_one_vehicle_called_car_and_truck_is_one() -> None:
     assert [(d.kind, d.confidence) for d in kept] == [("car", 0.7)]
 
 
+def test_boxes_that_coincide_are_one_road_user_whatever_their_classes() -> None:
+    kinds = ["bicycle", "motorcycle", "car", "pedestrian"]
+    found_all = [found(kind, 0.5 + i / 10, 100, 100, 30, 60) for i, kind in enumerate(kinds)]
+    assert suppress(found_all) == [found_all[-1]]
+
+
 def test_a_part_of_a_vehicle_is_no_vehicle() -> None:
     whole, cab = found("truck", 0.6, 100, 100, 150, 80), found("car", 0.5, 190, 105, 55, 70)
     assert iou(whole.box, cab.box) < 0.45  # the overlap alone would keep both
