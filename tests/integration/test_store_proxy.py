@@ -10,14 +10,19 @@ from contextlib import suppress
 
 import pytest
 
-from tests.faults.counter import Added, add, added_to, new_project
+from tests.faults.counter import PIPELINE, Added, add, added_to, new_project
 from tests.faults.proxy import ProxyFault, faulty_proxy
 from tests.services.servers import StoreService
 from tests.stores import connected
+from winslow import lifecycle
+from winslow.config import Config, Settings
 from winslow.errors import StoreUnreachable
+from winslow.lifecycle import Claimed, Ended, Event, Exited, Started
+from winslow.project import Tombstone
 from winslow.store.documents import Documents
 from winslow.store.patience import Patience
 from winslow.store.pipelines import Pipelines
+from winslow_tui.client import Client
 
 SEEDS = 50
 EVENTS = 3
@@ -118,3 +123,53 @@ def test_each_fault_alone_is_made_good(s3_server: StoreService, fault: ProxyFaul
         assert documents.read(PROJECT) == (document, etag)
         assert added_to(documents, PROJECT) == ("a",)
         assert pipelines.read("traffic").text == "name: traffic\n"
+
+
+def commands(service: StoreService, seed: int) -> Counter[ProxyFault]:
+    """A person's commands and a node's events, all behind one proxy."""
+    done: list[str] = []
+    settings = Settings.model_validate({"store": {"url": f"{service.endpoint}/{service.bucket}"}})
+    with (
+        connected(service) as direct,
+        faulty_proxy(service.endpoint, Dice(seed)) as proxy,
+        connected(service, endpoint=proxy.url, read_timeout=0.25) as store,
+    ):
+        person = Client(Config(settings=settings, origins={}), say=lambda _: None, store=store)
+        vars(person)["documents"] = Documents(
+            store, patience=Patience(deadline=20.0, rng=random.Random(seed))
+        )
+        project = lifecycle.create(
+            id=f"p-{seed}", event_id="made", name=f"P {seed}", pipeline=PIPELINE, source_revision=1
+        )
+        Documents(direct).create(project)
+        node = {"n": 1, "k": 1, "claim": "c"}
+        told: list[Event] = [
+            Claimed.model_validate(node | {"id": "claimed", "node": "ws1", "node_uuid": "u"}),
+            Started.model_validate(node | {"id": "started"}),
+            Exited.model_validate(node | {"id": "exited", "exit_code": 0}),
+            Ended.model_validate(node | {"id": "ended", "outcome": "succeeded"}),
+        ]
+        person.start(project.id)
+        for event in told:
+            person.documents.update(project.id, event, apply=lifecycle.apply)
+            done.append(event.id)
+        person.start(project.id, stage="count")
+        person.pause(project.id)
+        person.resume(project.id)
+        person.abort(project.id)
+        person.delete_project(project.id)
+        proxy.wait_idle()
+        document = Documents(direct).read(project.id).document
+    assert isinstance(document, Tombstone)
+    recent = document.recent_events
+    assert len(recent) == len(set(recent)) == document.revision == 11, f"seed {seed}: {recent}"
+    assert set(done) <= set(recent), f"seed {seed}: acknowledged and lost"
+    return proxy.counts
+
+
+def test_every_command_takes_effect_once_behind_a_bad_proxy(s3_server: StoreService) -> None:
+    service = s3_server.with_new_bucket()
+    with ThreadPoolExecutor(6) as pool:
+        counted = list(pool.map(lambda seed: commands(service, seed), range(SEEDS)))
+    counts = sum(counted, Counter[ProxyFault]())
+    assert all(counts[fault] > 10 for fault in ProxyFault), counts
