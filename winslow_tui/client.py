@@ -40,8 +40,7 @@ from winslow.store.port import ObjectStore
 from winslow_tui.names import check_name, nearest, pick, slug
 
 if TYPE_CHECKING:
-    from broker.codec import Payload
-    from broker.topics import Topic
+    pass
 
 READERS = 8
 STORE_SECONDS = 12.0  # how long a write goes on against a store that does not answer
@@ -312,27 +311,24 @@ class Client:
 
     def _tell(self, old: Project | None, new: Project | Tombstone) -> None:
         from broker.notices import notices
-        from winslow_tui.live import run_topics
+        from winslow_tui import live
 
-        messages: list[tuple[Topic, Payload | None]] = list(
-            notices(old=old, new=new, project_id=new.id, updated=_now())
-        )
-        if isinstance(new, Tombstone) and old is not None:
-            attempts = [(run.n, attempt.k) for run in old.runs for attempt in run.attempts]
-            messages += [(topic, None) for topic in run_topics(new.id, attempts)]
-        self._publish(messages)
+        if isinstance(new, Tombstone):
+            self._broker(lambda: live.clear(self.config, f"projects/{new.id}/#"))
+        else:
+            messages = notices(old=old, new=new, project_id=new.id, updated=_now())
+            self._broker(lambda: live.publish(self.config, messages))
 
     def _tell_pipeline(self, name: str, revision: int | None) -> None:
         from broker import messages, topics
-
-        notice = messages.PipelineNotice(name=name, revision=revision) if revision is not None else None
-        self._publish([(topics.PipelineNotice(name=name), notice)])
-
-    def _publish(self, messages: Sequence[tuple[Topic, Payload | None]]) -> None:
         from winslow_tui import live
 
+        notice = messages.PipelineNotice(name=name, revision=revision) if revision is not None else None
+        self._broker(lambda: live.publish(self.config, [(topics.PipelineNotice(name=name), notice)]))
+
+    def _broker(self, tell: Callable[[], None]) -> None:
         try:
-            live.publish(self.config, messages)
+            tell()
         except (Unreachable, UsageError) as error:
             self.say(
                 f"done, but the broker was not told ({error}); agents see it at their next look at the store"

@@ -7,7 +7,6 @@ import random
 import secrets
 from collections.abc import Sequence
 
-from broker import topics
 from broker.codec import Payload
 from broker.session import Received, Session
 from broker.topics import Topic
@@ -74,6 +73,14 @@ def retained(config: Config, *filters: str) -> list[Received]:
     return asyncio.run(read())
 
 
-def run_topics(project: str, attempts: Sequence[tuple[int, int]]) -> list[Topic]:
-    """The retained topics that attempts (run, attempt) may have left behind."""
-    return [topics.Progress(project=project, run=n, attempt=k) for n, k in attempts]
+def clear(config: Config, below: str) -> None:
+    """Remove everything retained under a filter. Raises BrokerUnreachable or UsageError."""
+
+    async def sweep() -> None:
+        async with session(config) as broker:
+            await connected(broker)
+            for each in await broker.snapshot(below, ANSWER_SECONDS):
+                broker.clear(each.topic)
+            await broker.flush(ANSWER_SECONDS)
+
+    asyncio.run(sweep())

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from winslow.errors import WinslowError
+from winslow.errors import Unreachable, WinslowError
 from winslow_tui.cli import control, explain, files, info, logs, node, pipeline, project, site, watch
 from winslow_tui.cli.context import Flags
 from winslow_tui.cli.output import say
@@ -109,6 +109,10 @@ def run(arguments: Sequence[str]) -> int:
 
 def _fail(error: WinslowError) -> int:
     say(f"winslow: {error}")
+    if isinstance(
+        error.__cause__, Unreachable
+    ):  # who did not answer, where the error says what is unknown now
+        say(f"  {error.__cause__}")
     if error.hint:
         say(f"  {error.hint}")
     return error.exit_code
