@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 Progress = Callable[[int], None]
@@ -33,7 +33,10 @@ def in_parallel(limit: int, name: str, call: Callable[[int], T], numbers: Sequen
     with ThreadPoolExecutor(max_workers=limit, thread_name_prefix=f"store-{name}") as pool:
         futures: list[Future[T]] = [pool.submit(call, number) for number in numbers]
         try:
-            return [future.result() for future in futures]
-        except BaseException:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        finally:
             pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for future in done:
+            if (error := future.exception()) is not None:
+                raise error
+        return [future.result() for future in futures]
