@@ -133,7 +133,8 @@ class Images:
         repository, tag = parse_repository_tag(image)
         client = self._engine.client()
         registry, _ = docker.auth.resolve_repository_name(repository)
-        header = docker.auth.get_config_header(client, registry)  # from the user's docker configuration
+        client.reload_config()  # a `docker login` since the agent's start counts
+        header = docker.auth.get_config_header(client, registry)
         response = self._engine.post(
             "/images/create",
             {"fromImage": repository, "tag": tag or "latest"},

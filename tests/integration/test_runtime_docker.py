@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import itertools
+import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, suppress
 from dataclasses import replace
@@ -27,12 +31,15 @@ from tests.services.engine import (
     RegistryService,
     engine_daemon,
     import_busybox,
+    registry_daemon,
 )
 from tests.services.waiting import wait_until
 from winslow.errors import InvalidInput
 
 pytestmark = pytest.mark.docker
 DEADLINE = 60.0
+PASSWORD = "secret-password"
+PASSWORD_HASH = "$2b$05$abcdefghijklmnopqrstuu8jXihDn6YyI16dkpSl33R.slyuyqYCi"  # its bcrypt
 T1, T2 = b"2026-03-01T10:00:00.000000001Z", b"2026-03-01T10:00:00.000000002Z"
 _numbers = itertools.count()
 
@@ -188,6 +195,55 @@ async def test_one_of_two_may_give_up_a_pull(runtime: DockerRuntime, pushed: str
     async with asyncio.timeout(DEADLINE):
         assert (await staying).startswith("sha256:")
     assert giving_up.cancelled()
+
+
+async def test_a_private_registry_takes_the_users_own_login(
+    docker_engine: DockerService,
+    client: docker.DockerClient,
+    busybox_image: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Refused without; after a login, also one made while the agent runs, pulled."""
+    folder = tmp_path / "registry"
+    folder.mkdir()
+    (folder / "users").write_text(f"team:{PASSWORD_HASH}\n")
+    daemon, registry = registry_daemon(folder)
+    with (folder / "registry.yml").open("a") as config:
+        config.write(f"auth:\n  htpasswd: {{realm: test, path: {folder / 'users'}}}\n")
+    home = tmp_path / "docker-config"
+    home.mkdir()
+    monkeypatch.setenv("DOCKER_CONFIG", str(home))
+    image = f"{registry.address}/team/private-{os.getpid()}:1"
+    login = {"username": "team", "password": PASSWORD}
+    daemon.start()
+    try:
+        wait_until(lambda: _http_status(registry.url + "/v2/") == 401, seconds=20, what="the registry")
+        client.images.get(busybox_image).tag(*image.rsplit(":", 1))
+        assert "error" not in client.images.push(*image.rsplit(":", 1), auth_config=login)
+        client.images.remove(image)
+        runtime = DockerRuntime(base_url=docker_engine.url)
+        with pytest.raises(RuntimeFailure, match="auth") as failure:
+            await runtime.ensure_image(image, lambda done, total: None)
+        assert "docker login" in failure.value.hint
+        token = base64.b64encode(f"team:{PASSWORD}".encode()).decode()
+        (home / "config.json").write_text(json.dumps({"auths": {registry.address: {"auth": token}}}))
+        assert (await runtime.ensure_image(image, lambda done, total: None)).startswith("sha256:")
+        client.images.remove(image)
+        await runtime.close()
+    finally:
+        daemon.stop()
+
+
+def _http_status(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+    except OSError:
+        return 0
 
 
 async def test_an_image_that_is_nowhere(runtime: DockerRuntime, docker_registry: RegistryService) -> None:
