@@ -196,3 +196,21 @@ def test_help_needs_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["agent"], 2, "where the broker is"),
+        (["agent", "--name", "Not A Name"], 1, "environment WINSLOW_AGENT_NAME: agent.name"),
+        (["--site", "a/b", "agent"], 1, "flag --site: site"),
+    ],
+)
+def test_the_agents_mistakes_are_sentences_too(
+    arguments: list[str], code: int, says: str, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", "from winslow_tui.cli.main import main; main()", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == code
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
