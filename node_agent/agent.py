@@ -19,6 +19,7 @@ from broker.notices import notices
 from broker.session import Received, Session
 from broker.topics import Topic
 from node_agent import needs, recovery
+from node_agent.alive import Alive, Lookout
 from node_agent.attempt import Attempt, Tools
 from node_agent.bidding import Bidding, Estimate
 from node_agent.clock import Clock
@@ -32,6 +33,7 @@ from winslow.election import Claim, ClaimResult
 from winslow.errors import Conflict, NotFound, Refused, Unreachable, WinslowError
 from winslow.lifecycle import Claimed, Disowned
 from winslow.node import ActiveRun, Hardware, NodeState, Presence
+from winslow.pipeline import LostAfter
 from winslow.placement import UNKNOWN_IMAGE
 from winslow.project import Project, Run, Tombstone
 from winslow.store.documents import Documents
@@ -113,6 +115,24 @@ class Agent:
             clock=clock.monotonic,
         )
         self._entropy = Entropy(mirror=self.mirror, publish=self._publish, wall=clock.wall)
+        self._alive = Alive(
+            node=identity.node,
+            node_uuid=identity.node_uuid,
+            instance=identity.instance,
+            store=store,
+            executor=executor,
+            held=self._lost_afters,
+            say=self._say,
+        )
+        self._lookout = Lookout(
+            node=identity.node,
+            store=store,
+            executor=executor,
+            mirror=self.mirror,
+            clock=clock,
+            random=jitter,
+            say=self._say,
+        )
 
     # -- what others see
 
@@ -155,7 +175,14 @@ class Agent:
     # -- life
 
     async def run(self) -> None:
-        """Recover what an earlier agent left, then take part until cancelled."""
+        """Recover what an earlier agent left, then take part until cancelled: that is a clean stop, and marked."""
+        try:
+            await self._take_part()
+        except asyncio.CancelledError:
+            await self._alive.stop()
+            raise
+
+    async def _take_part(self) -> None:
         await self._session.subscribe(topics.NODE_STATES)
         await self._session.subscribe(topics.PROJECT_STATES)
         await self._session.subscribe(topics.OFFERS)
@@ -170,6 +197,8 @@ class Agent:
             group.create_task(self._sweep(), name="anti-entropy")
             group.create_task(self._sample(), name="metrics")
             group.create_task(self._watch_wishes(), name="wishes")
+            group.create_task(self._alive.run(), name="alive")
+            group.create_task(self._lookout.run(), name="lookout")
             group.create_task(self._begin_bidding(), name="begin bidding")
 
     async def close(self) -> None:
@@ -266,6 +295,7 @@ class Agent:
                 return
             self._nodes[node] = state
         self.bidding.presence(node, state)
+        self._lookout.presence(node, state)
 
     async def _watch_connection(self) -> None:
         while True:
@@ -282,9 +312,11 @@ class Agent:
             for each in shown:
                 self._handle(each)
             self.bidding.broker(True)
+            self._lookout.broker(True)
             self._entropy.due.set()
             await self._session.wait_disconnected()
             self.bidding.broker(False)
+            self._lookout.broker(False)
             self._entropy.due.set()
 
     # -- documents
@@ -297,6 +329,7 @@ class Agent:
                 attempt.document(new)
         if self._takes_part:
             self.bidding.document(project_id, new)
+        self._lookout.document(project_id, new)
         if own:
             for topic, payload in notices(
                 old=old,
@@ -464,6 +497,7 @@ class Agent:
             journal=journal, tools=self._tools, changed=self._dirty.set, spent=lambda: self._release(key)
         )
         self._attempts[key] = attempt
+        self._alive.wake()
         attempt.document(document)
         self._dirty.set()
         self._spawn(self._live(key, attempt), name=f"attempt {journal.name}")
@@ -474,6 +508,14 @@ class Agent:
         finally:
             self._attempts.pop(key, None)
             self._release(key)
+
+    def _lost_afters(self) -> list[LostAfter]:
+        """One per attempt held here."""
+        runs = [
+            document.run(key[1]) if isinstance(document := self.mirror.get(key[0]), Project) else None
+            for key in self._attempts
+        ]
+        return [run.stage.lost_after if run else None for run in runs]
 
     def _release(self, key: Key) -> None:
         self.reservations.release(key)
