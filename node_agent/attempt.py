@@ -285,13 +285,13 @@ class Attempt:
         )
         container = await tools.runtime.create(spec)
         await self._record(Step.CREATED, container=container)
-        await tools.runtime.start(container)
-        await self._record(Step.STARTED)
         self._event(
-            "started",
-            f"started {' '.join(run.stage.command)}"[:400],
+            "starting",  # told before, so that it stands before the stage's first line
+            f"starting {' '.join(run.stage.command) or run.stage.image}"[:400],
             {"container": container, "gpus": list(gpus)},
         )
+        await tools.runtime.start(container)
+        await self._record(Step.STARTED)
 
     async def _watch(self) -> _Outcome:
         """From the start to the end of all its processes; also where an earlier agent started it."""

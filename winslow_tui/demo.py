@@ -123,16 +123,18 @@ def _docker_problem(say: Say) -> str:
         return "docker is not installed"
     if not _succeeds(["docker", "version"]):
         return "no Docker engine answers"
-    if _succeeds(["docker", "image", "inspect", IMAGE]):
-        return ""
+    there = _succeeds(["docker", "image", "inspect", IMAGE])
     base = os.environ.get("WINSLOW_DEMO_BASE_IMAGE", BASE_IMAGE)
     if not _succeeds(["docker", "image", "inspect", base]):
-        say(f"fetching the image {base} ...")
+        if there:
+            return ""
+        say(f"   fetching the image {base} ...")
         if not _succeeds(["docker", "pull", "--quiet", base]):
-            return f"the image {base}, from which {IMAGE} is built, cannot be pulled"
+            return f"{IMAGE} is not there, and {base}, from which it is built, cannot be pulled"
+    # Also where an image is there: the engine's cache makes it quick, and changed programs are not forgotten.
     command = [sys.executable, str(example() / "build_image.py"), str(cache_directory()), "--base", base]
     done = subprocess.run(
-        [*command, "--tag", IMAGE], stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False
+        [*command, "--tag", IMAGE], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False
     )
     return "" if done.returncode == 0 else f"the image {IMAGE} cannot be built"
 

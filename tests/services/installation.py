@@ -32,6 +32,10 @@ DEBIAN_PACKAGES = {
     "docker-registry": "docker-registry",
     "docker-compose": "docker-compose",
     "systemd-analyze": "systemd",
+    "debootstrap": "debootstrap",
+    "bwrap": "bubblewrap",
+    "openssl": "openssl",
+    "unshare": "util-linux",
 }
 
 
