@@ -27,6 +27,7 @@ _NOT_FOUND = (126, 127)
 
 
 def refused(doing: str, error: docker.errors.APIError) -> RuntimeFailure:
+    """A RuntimeFailure for what the engine said no to; `doing` begins the sentence."""
     text = said(error)
     if "no space left on device" in text:
         return RuntimeFailure(
@@ -72,6 +73,7 @@ def _read_labels(labels: Mapping[str, str]) -> Labels:
 
 
 def status(client: docker.APIClient, found: Mapping[str, Any]) -> ContainerStatus:
+    """From what `inspect` shows."""
     state = found["State"]
     phase: Literal["created", "running", "exited"] = "running"
     if state["Status"] == "created":
@@ -110,6 +112,7 @@ def _init_failure(client: docker.APIClient, container: str) -> str:
 
 
 def create(client: docker.APIClient, spec: ContainerSpec) -> str:
+    """Create a container, idempotent by name; its id. Raises RuntimeFailure and APIError."""
     try:
         found = client.inspect_container(spec.name)
     except docker.errors.NotFound:
@@ -212,6 +215,7 @@ def _overlay_options(mount: Mount) -> dict[str, str]:
 
 
 def remove(client: docker.APIClient, container: str) -> None:
+    """Kill and remove it with its volumes; one that is gone is fine."""
     try:
         mounts = client.inspect_container(container)["Mounts"]
         client.remove_container(container, force=True, v=True)
@@ -224,6 +228,7 @@ def remove(client: docker.APIClient, container: str) -> None:
 
 
 def import_probe(client: docker.APIClient) -> None:
+    """Make sure of an image with one empty directory."""
     try:
         client.inspect_image(PROBE_IMAGE)  # type: ignore[no-untyped-call]  # the stubs lack it
     except docker.errors.ImageNotFound:
@@ -237,5 +242,6 @@ def import_probe(client: docker.APIClient) -> None:
 
 
 def drain(blocks: Iterable[bytes]) -> None:
+    """Read to the end."""
     for _ in blocks:
         pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -56,3 +57,19 @@ def bubblewrap(mounts: Iterable[Mount], *, home: Path, workdir: str) -> list[str
     for mount in mounts:
         command += ["--ro-bind" if mount.read_only else "--bind", str(mount.source), mount.target]
     return [*command, "--chdir", workdir, "--"]
+
+
+def outside(path: str, mounts: Iterable[Mount]) -> str:
+    """The machine's path for one that a stage sees."""
+    for mount in sorted(mounts, key=lambda mount: len(mount.target), reverse=True):
+        if path == mount.target or path.startswith(mount.target.rstrip("/") + "/"):
+            return str(mount.source) + path[len(mount.target.rstrip("/")) :]
+    return path
+
+
+def program_of(name: str, workdir: str, search: str, mounts: tuple[Mount, ...]) -> str:
+    """Where a command is, empty where it is not: bubblewrap itself would end with an ordinary exit code."""
+    if "/" in name:
+        path = Path(workdir, outside(name, mounts))
+        return str(path) if path.is_file() and os.access(path, os.X_OK) else ""
+    return shutil.which(name, path=search) or ""

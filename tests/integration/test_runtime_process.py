@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from node_agent.runtime import process, shim
+from node_agent.runtime import attending, process, shim
 from node_agent.runtime.port import ContainerSpec, Labels, Mount, OutputChunk, RuntimeFailure
 from node_agent.runtime.process import ProcessRuntime
 from node_agent.runtime.shim_output import ShimOutput
@@ -233,7 +233,7 @@ async def test_after_a_reboot_a_stage_is_not_taken_for_running(
     container = await runtime.create(spec(tmp_path, "sleep", "600"))
     await runtime.start(container)
     with monkeypatch.context() as reboot:
-        reboot.setattr(process, "_boot_id", lambda: "another boot")
+        reboot.setattr(attending, "boot_id", lambda: "another boot")
         status = await runtime.status(container)
         assert status is not None
         assert (status.state, status.exit_code, status.error) == ("exited", None, "the node was restarted")
