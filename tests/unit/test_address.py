@@ -15,7 +15,8 @@ def test_reads_every_form() -> None:
 
 
 @pytest.mark.parametrize(
-    "written", ["", "plain", "res:../x", "res:/etc/passwd", "res:a//b", "ulm:elsewhere/x", "res#1:x", "u:input/\0"],
+    "written",
+    ["", "plain", "res:../x", "res:/etc/passwd", "res:a//b", "ulm:elsewhere/x", "res#1:x", "u:input/\0"],
 )
 def test_a_bad_address_says_what_is_wrong(written: str) -> None:
     with pytest.raises(InvalidInput):
