@@ -14,7 +14,7 @@ from winslow import lifecycle
 from winslow.errors import NotFound, WinslowError
 from winslow.lifecycle import Event
 from winslow.project import Project, Tombstone
-from winslow.store.documents import Documents
+from winslow.store.documents import Documents, Stored
 
 Document = Project | Tombstone
 
@@ -103,8 +103,11 @@ class Mirror:
         Raises what `lifecycle.apply` raises, NotFound, or StoreUnreachable when the outcome is unknown.
         """
         loop = asyncio.get_running_loop()
+        entry = self._known.get(project_id)
+        known = Stored(*entry) if entry else None
         document, etag = await loop.run_in_executor(
-            self._executor, lambda: self._documents.update(project_id, event, apply=lifecycle.apply)
+            self._executor,
+            lambda: self._documents.update(project_id, event, apply=lifecycle.apply, known=known),
         )
         self._put(project_id, document, etag, own=True)
         return document

@@ -258,3 +258,35 @@ def test_the_same_1000_seeds_catch_a_client_that_merely_repeats() -> None:
         held = added_to(Documents(inner), PROJECT)
         doubled += len(set(held)) != len(held)
     assert doubled > SEEDS / 10
+
+
+def test_a_known_version_saves_the_read_and_an_old_one_costs_nothing_but_a_request(
+    inner: MemoryStore,
+) -> None:
+    link = FaultyStore(inner, lambda _operation, _key: Fault.NONE)
+    documents = Documents(link)
+    documents.create(new_project())
+    known = documents.read(PROJECT)
+    link.seen.clear()
+    newer = documents.update(PROJECT, Added("a"), apply=add, known=known)
+    assert [operation for operation, _, _ in link.seen] == ["put"]
+    link.seen.clear()
+    newest = documents.update(PROJECT, Added("b"), apply=add, known=known)
+    assert [operation for operation, _, _ in link.seen] == ["put", "get", "put"]
+    assert added_to(documents, PROJECT) == ("a", "b")
+    assert newest.document.revision == newer.document.revision + 1
+
+
+def test_what_an_old_version_refuses_is_decided_on_the_newest(inner: MemoryStore) -> None:
+    documents = Documents(inner)
+    documents.create(new_project())
+    known = documents.read(PROJECT)
+    documents.update(PROJECT, Added("a"), apply=add)
+
+    def only_after_a(project: Project, event: Added) -> Project:
+        if "a" not in project.tags:
+            raise Refused("too early")
+        return add(project, event)
+
+    documents.update(PROJECT, Added("b"), apply=only_after_a, known=known)
+    assert added_to(documents, PROJECT) == ("a", "b")

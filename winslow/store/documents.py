@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
 
-from winslow.errors import Conflict, NotFound, StoreUnreachable
+from winslow.errors import Conflict, NotFound, StoreUnreachable, WinslowError
 from winslow.project import RECENT_EVENTS, Project, Tombstone, decode, encode
 from winslow.store import layout
 from winslow.store.patience import Patience
@@ -113,9 +113,17 @@ class Documents:
         raise _unknown(f"creating project '{project.id}'") from last
 
     def update(
-        self, project_id: str, event: E, *, apply: Callable[[Project, E], Project | Tombstone]
+        self,
+        project_id: str,
+        event: E,
+        *,
+        apply: Callable[[Project, E], Project | Tombstone],
+        known: Stored | None = None,
     ) -> Stored:
         """Make `event` take effect once and return the document that holds it.
+
+        `known` is the newest version the caller has read: if it still is the newest, no read is needed, and if
+        not, the condition fails and nothing is lost but a request.
 
         `apply` is pure; it adds the event's id to `recent_events` and one to `revision`, and is called again
         whenever somebody else's write came first. Raises what `apply` raises (then nothing was written),
@@ -126,15 +134,22 @@ class Documents:
         sent: _Sent | None = None
         last: StoreUnreachable | None = None
         for _ in self._patience.tries():
-            try:
-                held, etag = self.read(project_id)
-            except StoreUnreachable as error:
-                last = error
-                continue
-            if event.id in held.recent_events:
-                return Stored(held, etag)
-            if sent is None or sent.base != etag:
-                sent = self._decide(key, held, etag, event, apply, sent)
+            guess, known = known, None
+            if guess is not None:
+                try:
+                    sent = self._decide(key, guess.document, guess.etag, event, apply, sent)
+                except WinslowError:
+                    continue  # what an old version refuses the newest may allow
+            else:
+                try:
+                    held, etag = self.read(project_id)
+                except StoreUnreachable as error:
+                    last = error
+                    continue
+                if event.id in held.recent_events:
+                    return Stored(held, etag)
+                if sent is None or sent.base != etag:
+                    sent = self._decide(key, held, etag, event, apply, sent)
             try:
                 done = self._store.put(key, sent.data, if_match=sent.base, content_type=JSON)
                 return Stored(sent.document, done)
