@@ -396,7 +396,8 @@ class Agent:
                 connected=self._session.connected,
             )
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._entropy.due.wait(), wait * (0.75 + self._jitter() / 2))
+                async with asyncio.timeout(wait * (0.75 + self._jitter() / 2)):
+                    await self._entropy.due.wait()
             self._entropy.due.clear()
             try:
                 await self.mirror.sweep()
@@ -436,8 +437,10 @@ class Agent:
             return self._tools.bytes_to_fetch(plan)
 
         try:
-            fetch = await loop.run_in_executor(self._executor, bytes_to_fetch)
-            present = await self._tools.runtime.has_image(run.stage.image)
+            fetch, present = await asyncio.gather(
+                loop.run_in_executor(self._executor, bytes_to_fetch),
+                self._tools.runtime.has_image(run.stage.image),
+            )
         except WinslowError:
             fetch, present = 0, False  # the claim needs the store too: whoever can reach it decides there
         return Estimate(fetch_bytes=fetch, pull_bytes=0 if present else UNKNOWN_IMAGE, rate=FETCH_RATE)
@@ -529,7 +532,8 @@ class Agent:
             self._dirty.clear()
             self._publish(topics.NodeState(node=self.identity.node), self.state())
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._dirty.wait(), PRESENCE_SECONDS)
+                async with asyncio.timeout(PRESENCE_SECONDS):
+                    await self._dirty.wait()
 
     async def _sample(self) -> None:
         loop = asyncio.get_running_loop()
