@@ -73,7 +73,8 @@ class Alive:
                 written = await self._try()
             wait = period(held) if held or not written else None
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), wait)
+                async with asyncio.timeout(wait):
+                    await self._woken.wait()
 
     async def stop(self) -> None:
         """Leave "stopped, containers go on", if `run` has seen attempts last. Call it when `run` has ended."""
@@ -148,7 +149,8 @@ class Lookout:
             due = self._watch.due
             wait = None if due is None else max(0.0, due - self._clock.monotonic())
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), wait)
+                async with asyncio.timeout(wait):
+                    await self._woken.wait()
             for node in self._watch.to_read(self._clock.monotonic()):
                 await self._look(node)
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase as fnmatch
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 from broker import messages, topics
 from broker.codec import Payload
@@ -32,7 +32,7 @@ from node_agent.mirror import Mirror
 from node_agent.places import Placed, PlacePlan, Placer
 from node_agent.runtime.port import ContainerRuntime, ContainerSpec, ContainerStatus, Labels, RuntimeFailure
 from winslow import metrics
-from winslow.errors import InvalidInput, NotFound, Unreachable, WinslowError
+from winslow.errors import Conflict, InvalidInput, NotFound, Unreachable, WinslowError
 from winslow.lifecycle import Ended, Event, Exited, IllegalTransition, Lost, Started, Superseded
 from winslow.placement import size_text
 from winslow.project import Peak, Project, Reason, Run, RunState, Tombstone
@@ -117,6 +117,7 @@ class Attempt:
         self._peak = journal.peak
         self._shipper: LogShipper | None = None
         self._progressed = 0.0
+        self._leaving = False
 
     @property
     def stage(self) -> str:
@@ -162,19 +163,23 @@ class Attempt:
 
     async def _live(self) -> _Outcome:
         step = self.journal.step
+        if step is Step.EXITED:
+            await self._make_up()
         if step.order >= Step.EXITED.order:
             return self._judge(None)
         try:
-            if step.order < Step.STARTED.order:
+            if step.order < Step.PLACED.order:
                 await self._or_interrupted(self._prepare())
-                await self._or_interrupted(self._start())
+            if step.order < Step.STARTED.order:
+                self._raise_if_interrupted()
+                await self._start()  # not cut off: the engine would go on with what was asked of it
         except _Aborted:
             self._event("aborted", "aborted before it started")
             return _Outcome(succeeded=False, reason=Reason.ABORTED, detail="aborted before it started")
         except RuntimeFailure as failure:
             self._event("failed", str(failure))
             return _Outcome(succeeded=False, reason=Reason(failure.kind), detail=str(failure))
-        except (NotFound, InvalidInput) as error:
+        except (NotFound, InvalidInput, Conflict) as error:
             self._event("failed", str(error))
             return _Outcome(succeeded=False, reason=Reason.INPUT_MISSING, detail=str(error))
         return await self._watch()
@@ -239,7 +244,9 @@ class Attempt:
         started = tools.clock.monotonic()
         await self._patiently(
             lambda: self._blocking(
-                lambda: tools.placer.place(found.plan, progress=progress, cancelled=self._interrupted)
+                lambda: tools.placer.place(
+                    found.plan, progress=progress, cancelled=lambda: self._leaving or self._interrupted()
+                )
             )
         )
         files = len(sources)
@@ -283,29 +290,24 @@ class Attempt:
             gpus=gpus,
             log_limit=tools.log_limit,
         )
-        container = await tools.runtime.create(spec)
+        container = await self._engine(lambda: tools.runtime.create(spec), interruptible=True)
         await self._record(Step.CREATED, container=container)
         self._event(
             "starting",  # told before, so that it stands before the stage's first line
             f"starting {' '.join(run.stage.command) or run.stage.image}"[:400],
             {"container": container, "gpus": list(gpus)},
         )
-        await tools.runtime.start(container)
+        await self._engine(lambda: tools.runtime.start(container), interruptible=True)
         await self._record(Step.STARTED)
 
     async def _watch(self) -> _Outcome:
         """From the start to the end of all its processes; also where an earlier agent started it."""
         tools, journal = self._tools, self.journal
         container = journal.container
-        gone = await self._engine(lambda: tools.runtime.status(container)) is None
-        if gone or journal.boot_id != tools.boot_id:
-            detail = (
-                f"node {tools.node} was rebooted"
-                if not gone
-                else f"its container is gone from node {tools.node}"
-            )
-            await self._tell(Lost(**self._where(), detail=detail), past=set())
-            raise _Displaced
+        if await self._gone(container):
+            await self._lose(f"its container is gone from node {tools.node}")
+        if journal.boot_id != tools.boot_id:
+            await self._lose(f"node {tools.node} was rebooted")
         self._phase(Phase.RUN)
         assert self._shipper is not None
         shipping = asyncio.create_task(self._ship(container), name=f"log {journal.name}")
@@ -322,6 +324,10 @@ class Attempt:
             await telling
             await self._tell(Exited(**self._where(), exit_code=status.exit_code), past={RunState.COLLECTING})
             await shipping
+        except RuntimeFailure:
+            if not await self._gone(container):
+                raise
+            await self._lose(f"its container was removed from node {tools.node}")
         except _Displaced:
             await self._engine(lambda: tools.runtime.stop(container, grace=0.0))
             raise
@@ -358,6 +364,24 @@ class Attempt:
         finally:
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
+
+    async def _gone(self, container: str) -> bool:
+        return await self._engine(lambda: self._tools.runtime.status(container)) is None
+
+    async def _lose(self, detail: str) -> NoReturn:
+        await self._tell(Lost(**self._where(), detail=detail), past=set())
+        raise _Displaced
+
+    async def _make_up(self) -> None:
+        """An earlier agent wrote the exit down; the document and the log may not have all of it yet."""
+        await self._tell_started()
+        await self._tell(
+            Exited(**self._where(), exit_code=self.journal.exit_code), past={RunState.COLLECTING}
+        )
+        if await self._gone(self.journal.container):
+            self._event("log", "the container is gone: the end of its log may be missing")
+            return
+        await self._ship(self.journal.container)
 
     def _judge(self, status: ContainerStatus | None) -> _Outcome:
         journal, run = self.journal, self._run
@@ -465,8 +489,8 @@ class Attempt:
     async def _give_way(self) -> None:
         """Superseded or deleted: stop, remove, delete what this attempt wrote to the store (invariant I2)."""
         tools, journal = self._tools, self.journal
-        if journal.container:
-            await self._engine(lambda: tools.runtime.stop(journal.container, grace=0.0))
+        for container in await self._containers():
+            await self._engine(lambda container=container: tools.runtime.stop(container, grace=0.0))  # type: ignore[misc]
         prefix = layout.attempt(journal.project, journal.run, journal.attempt)
         document = await self._patiently(lambda: tools.mirror.refresh(journal.project))
         run = document.run(journal.run) if isinstance(document, Project) else None
@@ -475,10 +499,18 @@ class Attempt:
             await self._patiently(lambda: self._blocking(lambda: tools.store.delete_prefix(prefix)))
         await self._clean()
 
+    async def _containers(self) -> list[str]:
+        """The attempt's container; one that was made and not written down is found by its labels."""
+        tools, journal = self._tools, self.journal
+        if journal.container or journal.step.order < Step.PLACED.order:
+            return [journal.container] if journal.container else []
+        found = await self._engine(lambda: tools.runtime.find(tools.site, tools.node_uuid))
+        return [status.id for status in found if status.labels.claim == journal.claim]
+
     async def _clean(self) -> None:
         tools, journal = self._tools, self.journal
-        if journal.container:
-            await self._engine(lambda: tools.runtime.remove(journal.container))
+        for container in await self._containers():
+            await self._engine(lambda container=container: tools.runtime.remove(container))  # type: ignore[misc]
         await self._blocking(lambda: tools.placer.discard(journal.project, journal.run, journal.attempt))
         spool = self._spool()
         await self._blocking(lambda: tree.remove(spool))
@@ -519,26 +551,34 @@ class Attempt:
             raise _Displaced from error
 
     async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do it until the store answers."""
-        wait = _RETRY_FIRST
+        """Do it until the store answers, and lets this node in: a clock that is off may be set right."""
+        wait, said = _RETRY_FIRST, ""
         while True:
             try:
                 return await work()
-            except Unreachable as error:
-                self._event("waiting", f"{error}; trying again")
+            except WinslowError as error:
+                if not (isinstance(error, Unreachable) or type(error) is WinslowError):
+                    raise
+                if str(error) != said:
+                    said = str(error)
+                    self._event("waiting", f"{error}; trying again")
                 await asyncio.sleep(wait * (0.5 + self._tools.jitter() / 2))
                 wait = min(wait * 2, _RETRY_LONGEST)
 
-    async def _engine(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do it until the container engine answers."""
-        wait = _RETRY_FIRST
+    async def _engine(self, work: Callable[[], Awaitable[T]], *, interruptible: bool = False) -> T:
+        """Do it until the container engine answers. Raises _Aborted and _Displaced between two tries only."""
+        wait, said = _RETRY_FIRST, ""
         while True:
             try:
                 return await work()
             except RuntimeFailure as failure:
                 if not failure.retryable:
                     raise
-                self._event("waiting", f"{failure}; trying again")
+                if str(failure) != said:
+                    said = str(failure)
+                    self._event("waiting", f"{failure}; trying again")
+                if interruptible:
+                    self._raise_if_interrupted()
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, _RETRY_LONGEST)
 
@@ -583,9 +623,9 @@ class Attempt:
         displaced = asyncio.create_task(self._displaced.wait())
         try:
             await asyncio.wait({task, abort, displaced}, return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                return task.result()
-            raise _Displaced if self._displaced.is_set() else _Aborted
+            if not task.done():
+                self._raise_if_interrupted()
+            return task.result()
         finally:
             for each in (task, abort, displaced):
                 each.cancel()
@@ -593,6 +633,12 @@ class Attempt:
 
     def _interrupted(self) -> bool:
         return self._abort.is_set() or self._displaced.is_set()
+
+    def _raise_if_interrupted(self) -> None:
+        if self._displaced.is_set():
+            raise _Displaced
+        if self._abort.is_set():
+            raise _Aborted
 
     # -- what viewers see
 
@@ -687,7 +733,14 @@ class Attempt:
         await self._blocking(lambda: self._tools.journals.write(journal))
 
     async def _blocking(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._tools.executor, work)
+        """In a thread. When this is cut off the thread is told and waited for: nothing may be written late."""
+        future = asyncio.get_running_loop().run_in_executor(self._tools.executor, work)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            self._leaving = True
+            await asyncio.wait({future})
+            raise
 
     def _must_run(self) -> Run:
         if self._run is None:

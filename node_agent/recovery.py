@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from node_agent import tree
@@ -46,6 +47,8 @@ async def find(tools: Tools, mirror: Mirror) -> Found:
         adopted.append(journal)
     for leftover in loaded.leftovers:
         await loop.run_in_executor(tools.executor, tree.remove, leftover)
+        with suppress(OSError):  # another attempt's lies there
+            leftover.parent.rmdir()
     await _remove_strangers(tools, adopted)
     return Found(adopted=tuple(adopted), bad=loaded.bad)
 
