@@ -119,6 +119,13 @@ class AgentProcess:
             what=f"{self.name} offline",
         )
 
+    def wait_unused(self) -> None:
+        """Return when it holds no attempt any more."""
+        attempts = self.data / "attempts"
+        wait_until(
+            lambda: not any(attempts.iterdir()), seconds=PATIENCE, what=f"the end of {self.name}'s attempts"
+        )
+
     def kill(self) -> None:
         """SIGKILL."""
         self._daemon.kill()
@@ -235,13 +242,22 @@ class Fleet:
                 return False
             return True
 
-        wait_until(reached, seconds=PATIENCE, what=f"{project} #{n} {state}")
+        self._wait(reached, project, f"#{n} {state}")
         return self.run(project, n)
 
     def wait_idle(self, project: str) -> Project:
         """The document, once nothing of it is active."""
-        wait_until(lambda: not self.document(project).active, seconds=PATIENCE, what=f"{project} idle")
+        self._wait(lambda: not self.document(project).active, project, "idle")
         return self.document(project)
+
+    def _wait(self, condition: Callable[[], object], project: str, what: str) -> None:
+        """Wait; an AssertionError tells what the agents said."""
+        try:
+            wait_until(condition, seconds=PATIENCE, what=f"{project} {what}")
+        except AssertionError as error:
+            runs = [f"#{run.n} {run.state} {run.detail}" for run in self.document(project).runs]
+            logs = [f"{name}: {agent.log[-1500:]}" for name, agent in self.agents.items() if agent.journals]
+            raise AssertionError("\n".join([str(error), *runs, *logs])) from None
 
     # -- what a run left
 

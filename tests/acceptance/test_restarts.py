@@ -40,7 +40,7 @@ def test_a_stage_goes_on_through_the_end_of_its_agent(fleet: Fleet, ending: str)
         run = fleet.run(project)
         assert [attempt.outcome for attempt in run.attempts] == ["succeeded"]
         assert run.results == {"lines": "400"}
-        assert fleet.event(project, "started").data["container"] == before[project]
+        assert fleet.event(project, "starting").data["container"] == before[project]
         assert fleet.written(project) == expected
         assert fleet.written(project, "stderr") == b"problem\n"
         assert fleet.files(project) == {"starts": b"start\n", "done": b"done\n"}
