@@ -6,8 +6,8 @@ import hashlib
 import os
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from winslow.errors import Conflict, StoreUnreachable, WinslowError
 from winslow.store import disk
@@ -17,6 +17,7 @@ from winslow.store.port import ObjectInfo, ObjectStore
 
 RANGE_SIZE = 16 << 20
 PARALLEL = 4
+SYNC_EVERY = 8  # ranges: what a power cut may cost
 
 
 def download_file(
@@ -55,11 +56,13 @@ def download_file(
         if size <= range_size:
             info = _fetch_whole(store, key, beside, etag, patience)
             counter.add(info.size)
+            digest = disk.digest(fd)
         else:
-            _Ranges(store, key, fd, etag, size, range_size).fetch(record, counter, patience)
+            ranges = _Ranges(store, key, fd, etag=etag, size=size, range_size=range_size)
+            digest = ranges.fetch(record, counter, patience)
             info = ObjectInfo(key=key, etag=etag, size=size, sha256=sha256)
         expected = sha256 or info.sha256
-        if os.fstat(fd).st_size != info.size or (expected and disk.digest(fd) != expected):
+        if os.fstat(fd).st_size != info.size or (expected and digest != expected):
             beside.unlink()
             record.unlink(missing_ok=True)
             raise WinslowError(
@@ -69,7 +72,7 @@ def download_file(
         os.fsync(fd)
         beside.rename(path)
         record.unlink(missing_ok=True)
-    return ObjectInfo(key=key, etag=info.etag, size=info.size, modified=info.modified, sha256=expected)
+    return ObjectInfo(key=key, etag=info.etag, size=info.size, modified=info.modified, sha256=digest)
 
 
 def _fetch_whole(store: ObjectStore, key: str, beside: Path, etag: str, patience: Patience) -> ObjectInfo:
@@ -80,53 +83,83 @@ def _fetch_whole(store: ObjectStore, key: str, beside: Path, etag: str, patience
         raise
 
 
-@dataclass(frozen=True)
 class _Ranges:
-    """A large object that fills the file `fd` range by range."""
+    """A large object that fills the file `fd` range by range, and its sha256 as far as it is there."""
 
-    store: ObjectStore
-    key: str
-    fd: int
-    etag: str
-    size: int
-    range_size: int
+    def __init__(
+        self, store: ObjectStore, key: str, fd: int, *, etag: str, size: int, range_size: int
+    ) -> None:
+        self._store, self._key, self._fd, self._etag = store, key, fd, etag
+        self._size, self._range_size = size, range_size
+        self._lock = threading.Lock()
+        self._done: set[int] = set()
+        self._unsynced: list[int] = []
+        self._hashing = threading.Lock()
+        self._sha256 = hashlib.sha256()
+        self._hashed = 0
 
-    def fetch(self, record: Path, counter: Counter, patience: Patience) -> None:
-        """Fetch what `record` (offsets that are on the disk, one a line) does not name yet."""
-        done = self._begin(record)
-        counter.add(sum(self._length(offset) for offset in done))
-        lock = threading.Lock()
+    def fetch(self, record: Path, counter: Counter, patience: Patience) -> str:
+        """Fetch what `record` (offsets that are on the disk, one a line) does not name yet; the sha256."""
+        self._done = self._begin(record)
+        counter.add(sum(self._length(offset) for offset in self._done))
         with record.open("a") as lines:
 
             def one(offset: int) -> None:
                 length = self._length(offset)
-                data = patience.ask(lambda: self.store.get_range(self.key, offset, length, etag=self.etag))
+                data = patience.ask(lambda: self._store.get_range(self._key, offset, length, etag=self._etag))
                 if len(data) != length:
-                    raise StoreUnreachable(f"{self.store}: {self.key}: {len(data)} of {length} bytes came")
-                disk.write(self.fd, data, offset)
-                os.fdatasync(self.fd)  # before the record says that it is there
-                with lock:
-                    lines.write(f"{offset}\n")
-                    lines.flush()
+                    raise StoreUnreachable(f"{self._store}: {self._key}: {len(data)} of {length} bytes came")
+                disk.write(self._fd, data, offset)
+                with self._lock:
+                    self._done.add(offset)
+                    self._unsynced.append(offset)
+                    if len(self._unsynced) >= SYNC_EVERY:
+                        self._record(lines)
+                self._hash_on()
                 counter.add(length)
 
-            offsets = range(0, self.size, self.range_size)
-            in_parallel(PARALLEL, "download", one, [offset for offset in offsets if offset not in done])
+            try:
+                missing = [offset for offset in self._offsets if offset not in self._done]
+                in_parallel(PARALLEL, "download", one, missing)
+            finally:
+                self._record(lines)
+        self._hash_on()
+        return self._sha256.hexdigest()
+
+    def _record(self, lines: TextIO) -> None:
+        """Name in the record what is on the disk for good: a sync for every range would halve the rate."""
+        os.fdatasync(self._fd)
+        lines.writelines(f"{offset}\n" for offset in self._unsynced)
+        lines.flush()
+        self._unsynced.clear()
+
+    def _hash_on(self) -> None:
+        """Hash what has become contiguous, unless another thread is at it; the last call finds all there."""
+        if self._hashing.acquire(blocking=False):
+            try:
+                while self._hashed in self._done:
+                    data = os.pread(self._fd, self._length(self._hashed), self._hashed)
+                    self._sha256.update(data)
+                    self._hashed += len(data)
+            finally:
+                self._hashing.release()
+
+    @property
+    def _offsets(self) -> range:
+        return range(0, self._size, self._range_size)
 
     def _begin(self, record: Path) -> set[int]:
         """Offsets that are there already; makes the file and the record ready."""
-        header = f"{self.etag} {self.size} {self.range_size}\n"
+        header = f"{self._etag} {self._size} {self._range_size}\n"
         done: set[int] = set()
         with suppress(FileNotFoundError):
             first, *rest = record.read_text().splitlines(keepends=True) or [""]
-            if first == header and os.fstat(self.fd).st_size == self.size:
+            if first == header and os.fstat(self._fd).st_size == self._size:
                 # A line without its end was being written when somebody died.
-                done = {int(line) for line in rest if line.endswith("\n")} & set(
-                    range(0, self.size, self.range_size)
-                )
-        os.ftruncate(self.fd, self.size)
+                done = {int(line) for line in rest if line.endswith("\n")} & set(self._offsets)
+        os.ftruncate(self._fd, self._size)
         record.write_text(header + "".join(f"{offset}\n" for offset in sorted(done)))
         return done
 
     def _length(self, offset: int) -> int:
-        return min(self.range_size, self.size - offset)
+        return min(self._range_size, self._size - offset)
