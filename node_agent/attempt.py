@@ -149,16 +149,19 @@ class Attempt:
     async def run(self) -> None:
         """Live to the end. Returns when nothing of the attempt is left on this node."""
         self._shipper = self._make_shipper()
+        displaced = False
         try:
             async with self._shipper:
                 try:
                     outcome = await self._live()
                     await self._finish(outcome)
                 except _Displaced:
-                    await self._give_way()
-                    return
+                    displaced = True
         finally:
+            self._shipper = None  # nothing of it may be written behind what follows
             self._tools.publish(self._topic(topics.Progress), None)
+        if displaced:
+            await self._give_way()
         await self._clean()
 
     async def _live(self) -> _Outcome:
@@ -397,7 +400,7 @@ class Attempt:
             )
         if code == 0:
             return _Outcome(succeeded=True)
-        if code is None:
+        if code is None or journal.detail:
             return _Outcome(
                 succeeded=False,
                 reason=Reason.RUNTIME_ERROR,
@@ -497,7 +500,6 @@ class Attempt:
         mine = [each for each in run.attempts if each.claim == journal.claim] if run else []
         if not any(each.outcome in ("succeeded", "failed") for each in mine):
             await self._patiently(lambda: self._blocking(lambda: tools.store.delete_prefix(prefix)))
-        await self._clean()
 
     async def _containers(self) -> list[str]:
         """The attempt's container; one that was made and not written down is found by its labels."""
@@ -643,8 +645,8 @@ class Attempt:
     # -- what viewers see
 
     def _event(self, kind: str, text: str, data: dict[str, Any] | None = None) -> None:
-        assert self._shipper is not None
-        self._shipper.event(kind, text, data or {})
+        if self._shipper is not None:
+            self._shipper.event(kind, text, data or {})
 
     def _claim_sentence(self, run: Run) -> str:
         attempt = run.attempt
