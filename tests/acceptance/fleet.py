@@ -119,6 +119,11 @@ class AgentProcess:
             what=f"{self.name} offline",
         )
 
+    def holds(self, project: str) -> bool:
+        """Whether anything of a project is left in its data directory."""
+        below = [self.data / "attempts" / project, *(self.data / "spool").glob(f"{project}.*")]
+        return any(path.exists() for path in below)
+
     def wait_unused(self) -> None:
         """Return when it holds no attempt any more."""
         attempts = self.data / "attempts"
@@ -287,6 +292,10 @@ class Fleet:
             joined += self.store.get(info.key).data
         return joined
 
+    def wait_live(self, project: str, line: bytes, run: int = 1) -> None:
+        """Return when the store has a line of a stage that still runs."""
+        self._wait(lambda: line in self.written(project, run=run), project, f"has written {line!r}")
+
     def manifest(self, project: str, run: int = 1, area: layout.Area = "workspace") -> Manifest:
         """What a run left, as its document points to it."""
         manifests = self.run(project, run).manifests
@@ -306,7 +315,9 @@ class Fleet:
     def containers(self, project: str = "") -> list[Container]:
         """Every container of this site, running or not."""
         labels = [f"winslow.site={self.site}"] + [f"winslow.project={project}"] * bool(project)
-        found: list[Container] = self.docker.containers.list(all=True, filters={"label": labels})
+        found: list[Container] = self.docker.containers.list(
+            all=True, filters={"label": labels}, ignore_removed=True
+        )
         return found
 
     def container(self, project: str) -> Container:
