@@ -114,7 +114,9 @@ class Agent:
             changed=self._dirty.set,
             clock=clock.monotonic,
         )
-        self._entropy = Entropy(mirror=self.mirror, publish=self._publish, wall=clock.wall)
+        self._entropy = Entropy(
+            mirror=self.mirror, publish=self._publish, wall=clock.wall, new_id=clock.new_id
+        )
         self._alive = Alive(
             node=identity.node,
             node_uuid=identity.node_uuid,

@@ -16,9 +16,11 @@ from broker.messages import ProjectSummary
 from broker.notices import offers
 from broker.topics import Offer, ProjectState, Topic
 from node_agent.mirror import Mirror
+from winslow.errors import NotFound, Refused
 from winslow.project import Project, Tombstone
 from winslow.store import layout
 from winslow.store.port import ObjectStore
+from winslow.store.site import ensure_site, read_site
 
 SWEEPERS = 3
 OFTEN, SELDOM, ALONE = 60.0, 600.0, 5.0
@@ -33,11 +35,18 @@ class Entropy:
     """What this agent has seen retained on the broker, and how to make it true."""
 
     def __init__(
-        self, *, mirror: Mirror, publish: Callable[[Topic, Payload | None], None], wall: Callable[[], str]
+        self,
+        *,
+        mirror: Mirror,
+        publish: Callable[[Topic, Payload | None], None],
+        wall: Callable[[], str],
+        new_id: Callable[[], str],
     ) -> None:
         self._mirror = mirror
         self._publish = publish
         self._wall = wall
+        self._new_id = new_id
+        self._site = ""
         self._states: dict[str, int] = {}
         self._offers: set[Offer] = set()
         self._swept: set[str] = set()
@@ -72,10 +81,11 @@ class Entropy:
     async def heal(self, store: ObjectStore, executor: Executor) -> None:
         """Publish what the broker lacks, clear what is no longer true, finish deletions. The mirror is fresh.
 
-        A topic is cleared only where a document that was read says so, or its absence was confirmed by a read.
-        Raises StoreUnreachable.
+        A topic is cleared only where a document that was read says so, or its absence was confirmed by a read,
+        and only while the store is the one it was at the start. Raises StoreUnreachable, or Refused for another.
         """
         loop = asyncio.get_running_loop()
+        await loop.run_in_executor(executor, self._check_site, store)
         for document in self._mirror.all():
             if isinstance(document, Tombstone):
                 if document.id not in self._swept:
@@ -97,6 +107,16 @@ class Entropy:
             standing = offers(known)
             for offer in [each for each in self._offers if each.project == project and each not in standing]:
                 self._publish(offer, None)
+
+    def _check_site(self, store: ObjectStore) -> None:
+        """An emptied or exchanged store says nothing about what once was there."""
+        try:
+            site = ensure_site(store, new_id=self._new_id()) if not self._site else read_site(store)
+        except NotFound as error:
+            raise Refused(f"{store}: its site.json is gone: nothing on the broker is cleared") from error
+        if self._site and site.id != self._site:
+            raise Refused(f"{store}: belongs to another site now: nothing on the broker is cleared")
+        self._site = site.id
 
     def _clear_project(self, project: str) -> None:
         if project in self._states:
