@@ -91,7 +91,7 @@ class Agent:
         self._jitter = jitter
         self._sampler = sampler
         self._trusted = trusted
-        self._presence = Presence.ONLINE
+        self._presence = Presence.DRAINING  # until it is known what an earlier agent left here
         self._note = ""
         self._nodes: dict[str, NodeState] = {}
         self._attempts: dict[Key, Attempt] = {}
@@ -193,8 +193,8 @@ class Agent:
             self._group = group
             group.create_task(self._receive(), name="receive")
             await self._refuse_a_double()
-            await self._recover()
             group.create_task(self._keep_presence(), name="presence")
+            await self._recover()
             group.create_task(self._watch_connection(), name="connection")
             group.create_task(self._sweep(), name="anti-entropy")
             group.create_task(self._sample(), name="metrics")
@@ -235,6 +235,7 @@ class Agent:
         for bad in found.bad:
             self._say(f"{bad.path}: {bad.why}")
         self._recovered = True
+        self._presence = Presence.ONLINE
         for document in self.mirror.all():
             self._disown(document.id, document)
         self._dirty.set()
