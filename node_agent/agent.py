@@ -91,7 +91,7 @@ class Agent:
         self._jitter = jitter
         self._sampler = sampler
         self._trusted = trusted
-        self._presence = Presence.DRAINING  # until it is known what an earlier agent left here
+        self._presence = Presence.DRAINING  # until it is known what is left here, and that the store is sound
         self._note = ""
         self._nodes: dict[str, NodeState] = {}
         self._attempts: dict[Key, Attempt] = {}
@@ -235,7 +235,6 @@ class Agent:
         for bad in found.bad:
             self._say(f"{bad.path}: {bad.why}")
         self._recovered = True
-        self._presence = Presence.ONLINE
         for document in self.mirror.all():
             self._disown(document.id, document)
         self._dirty.set()
@@ -429,6 +428,8 @@ class Agent:
     async def _begin_bidding(self) -> None:
         await self._trusted.wait()
         self._takes_part = True
+        self._presence = Presence.ONLINE
+        self._dirty.set()
         for document in self.mirror.all():
             self.bidding.document(document.id, document)
 
