@@ -278,6 +278,8 @@ class Agent:
                 self._entropy.saw_offer(offer, present=payload is not None)
                 if isinstance(payload, messages.OfferHint):
                     self.mirror.hint(project, payload.revision)
+            case topics.Progress() as progress if payload is not None:
+                self._entropy.saw_progress(progress)
             case topics.Bid() if isinstance(payload, messages.BidMessage):
                 self.bidding.bid(payload)
             case _:

@@ -13,8 +13,8 @@ from hashlib import blake2b
 
 from broker.codec import Payload
 from broker.messages import ProjectSummary
-from broker.notices import offers
-from broker.topics import Offer, ProjectState, Topic
+from broker.notices import held, offers
+from broker.topics import Offer, Progress, ProjectState, Topic
 from node_agent.mirror import Mirror
 from winslow.errors import NotFound, Refused
 from winslow.project import Project, Tombstone
@@ -49,6 +49,7 @@ class Entropy:
         self._site = ""
         self._states: dict[str, int] = {}
         self._offers: set[Offer] = set()
+        self._progress: set[Progress] = set()
         self._swept: set[str] = set()
         self.due = asyncio.Event()
 
@@ -66,10 +67,15 @@ class Entropy:
         else:
             self._offers.discard(offer)
 
+    def saw_progress(self, progress: Progress) -> None:
+        """An attempt's retained progress came in; its node clears it, unless it died."""
+        self._progress.add(progress)
+
     def forget(self) -> None:
         """A new connection: a broker that was killed may have lost what it showed before."""
         self._states.clear()
         self._offers.clear()
+        self._progress.clear()
         self._swept.clear()
 
     def interval(self, *, me: str, online: Sequence[str], connected: bool) -> float:
@@ -117,6 +123,11 @@ class Entropy:
         if self._site and site.id != self._site:
             raise Refused(f"{store}: belongs to another site now: nothing on the broker is cleared")
         self._site = site.id
+
+        while self._progress:
+            progress = self._progress.pop()
+            if progress not in held(self._mirror.get(progress.project)):
+                self._publish(progress, None)
 
     def _clear_project(self, project: str) -> None:
         if project in self._states:
