@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from node_agent.main import fail, main
@@ -9,6 +10,11 @@ from winslow import config
 from winslow.errors import WinslowError
 
 try:
-    sys.exit(main(config.load()))
+    code = main(config.load())
 except WinslowError as error:
-    sys.exit(fail(error))
+    code = fail(error)
+# The interpreter's own end waits for every thread, and one may be in the middle of a long transfer or wait for
+# a server that is away. All that must be kept is on disk by now.
+sys.stdout.flush()
+sys.stderr.flush()
+os._exit(code)
