@@ -183,9 +183,9 @@ class Fleet:
     # -- agents
 
     def agent(
-        self, name: str = "ws1", *, cpus: float = 2.0, memory: int = 512 * MIB, **settings: object
+        self, name: str = "ws1", /, *, cpus: float = 2.0, memory: int = 512 * MIB, **settings: object
     ) -> AgentProcess:
-        """A new agent, not started. Docker unless `runtime` says otherwise."""
+        """A new agent, not started, with more of its `[agent]` section. Docker unless `runtime` says otherwise."""
         more = {"cpus": cpus, "memory": memory, "runtime": "docker", "cache_limit": 4 << 30, **settings}
         self.agents[name] = AgentProcess(self, name, more)
         return self.agents[name]
@@ -369,12 +369,19 @@ class Fleet:
                 elif summary is None or summary.revision != document.revision:
                     found.append(f"{project} is at {document.revision}, shown: {summary}")
             found += [f"state of unknown {project}" for project in states]
+            documents = [each for each in stored.values() if isinstance(each, Project)]
+            runs = [(each.id, run) for each in documents for run in each.active]
+            standing: set[Topic] = {
+                topics.Offer(project=id, run=run.n, attempt=run.next_k) for id, run in runs
+            }
+            standing |= {
+                topics.Progress(project=id, run=run.n, attempt=len(run.attempts))
+                for id, run in runs
+                if run.state.held
+            }
             for topic in shown:
                 if isinstance(topic, topics.Offer | topics.Progress):
-                    document = stored[topic.project]
-                    run = document.run(topic.run) if isinstance(document, Project) else None
-                    standing = run is not None and not run.state.ended
-                    found += [f"{topic} stands"] * (not standing)
+                    found += [f"{topic} stands"] * (topic not in standing)
             return found
 
         with suppress(AssertionError):
@@ -391,9 +398,13 @@ class Fleet:
         for agent in self.agents.values():
             if agent.running:
                 agent.kill()
+            agent.stop()
         for end in self.ends:
             end()
-        for container in self.containers():
+        strangers = self.docker.containers.list(
+            all=True, filters={"label": f"test={self.site}"}, ignore_removed=True
+        )
+        for container in [*self.containers(), *strangers]:
             with suppress(docker.errors.NotFound):
                 container.remove(force=True, v=True)
         for name in self.volumes():
