@@ -113,6 +113,12 @@ class Entropy:
             standing = offers(known)
             for offer in [each for each in self._offers if each.project == project and each not in standing]:
                 self._publish(offer, None)
+        while self._progress:
+            progress = self._progress.pop()
+            if progress not in held(self._mirror.get(progress.project)):
+                known = await self._mirror.refresh(progress.project)
+                if progress not in held(known):
+                    self._publish(progress, None)
 
     def _check_site(self, store: ObjectStore) -> None:
         """An emptied or exchanged store says nothing about what once was there."""
@@ -123,11 +129,6 @@ class Entropy:
         if self._site and site.id != self._site:
             raise Refused(f"{store}: belongs to another site now: nothing on the broker is cleared")
         self._site = site.id
-
-        while self._progress:
-            progress = self._progress.pop()
-            if progress not in held(self._mirror.get(progress.project)):
-                self._publish(progress, None)
 
     def _clear_project(self, project: str) -> None:
         if project in self._states:
