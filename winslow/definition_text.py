@@ -68,10 +68,9 @@ def read(text: str, *, source: str) -> PipelineDefinition:
         raise InvalidDefinition([_problem(source, f"longer than {MAX_BYTES // 1024} KiB")])
     reading = _Reading(source)
     data = reading.plain(_compose(text, source), ())
-    if not isinstance(data, dict) and not reading.problems:
-        raise InvalidDefinition(
-            [_problem(source, "a definition is a mapping that begins with `name:`, then `stages:`")]
-        )
+    if not isinstance(data, dict):
+        shape = _problem(source, "a definition is a mapping that begins with `name:`, then `stages:`")
+        raise InvalidDefinition(reading.problems or [shape])
     if reading.broken:
         raise InvalidDefinition(reading.problems)
     reading.check_stage_names(data)

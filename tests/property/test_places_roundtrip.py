@@ -44,6 +44,8 @@ def do(root, deeds):
         path = os.path.join(root, path.encode("latin-1"))
         try:
             check(root, path if kind in FOLLOWS else os.path.dirname(path))
+            if kind in ("write", "append", "overwrite") and os.path.exists(path) and not os.path.isfile(path):
+                raise OSError(errno.EINVAL, "a FIFO would wait for a reader for ever")
             if kind == "write":
                 with open(path, "wb") as file:
                     file.write(more.encode("latin-1"))
@@ -178,6 +180,15 @@ class Site:
         return manifest, key
 
 
+def drop_fifos(root: Path) -> None:
+    """No manifest keeps them: the next stage does not find them."""
+    for where, _, files in os.walk(os.fsencode(root)):
+        for name in files:
+            path = os.path.join(where, name)
+            if stat.S_ISFIFO(os.lstat(path).st_mode):
+                os.unlink(path)
+
+
 def part_hard_links(root: Path) -> None:
     """Two names of one file are two files to the next stage: a manifest knows no hard links."""
     for path in root.rglob("*"):
@@ -248,6 +259,7 @@ def chain(strategy: Strategy, first: Deeds, second: Deeds) -> None:
                 space["do"](os.fsencode(placed.directory / "workspace"), deeds)
             space["do"](os.fsencode(expected), deeds)
             part_hard_links(expected)
+            drop_fifos(expected)
             manifest, key = site.collect(placed)
             left = None if placed.overlay else snapshot(placed.directory / "workspace", times=True)
             site.placer.discard("p-abcd", run, 1)
