@@ -18,6 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
+import hypothesis
 import pytest
 
 from broker.embedded import BrokerKind, find_mosquitto
@@ -33,6 +34,11 @@ from tests.services.engine import (
 from tests.services.installation import find_minio, find_program
 from tests.services.servers import BrokerService, StoreKind, StoreService, start_broker, start_store
 from winslow.store.embedded import find_weed
+
+# Every run elsewhere tries new examples; CI judges a change by the same ones each time.
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 BrokerFactory = Callable[[BrokerKind], BrokerService]
 StoreFactory = Callable[[StoreKind], StoreService]

@@ -182,11 +182,9 @@ class Site:
 
 def drop_fifos(root: Path) -> None:
     """No manifest keeps them: the next stage does not find them."""
-    for where, _, files in os.walk(os.fsencode(root)):
-        for name in files:
-            path = os.path.join(where, name)
-            if stat.S_ISFIFO(os.lstat(path).st_mode):
-                os.unlink(path)
+    for path in root.rglob("*"):
+        if path.is_fifo() and not path.is_symlink():
+            path.unlink()
 
 
 def part_hard_links(root: Path) -> None:
