@@ -92,10 +92,11 @@ class Agent:
         self._sampler = sampler
         self._trusted = trusted
         self._presence = Presence.DRAINING  # until it is known what is left here, and that the store is sound
-        self._note = ""
+        self._notes: dict[str, str] = {}
         self._nodes: dict[str, NodeState] = {}
         self._attempts: dict[Key, Attempt] = {}
         self._claiming: set[Key] = set()
+        self._left_alone: list[AttemptJournal] = []
         self._recovered = False
         self._takes_part = False
         self._dirty = asyncio.Event()
@@ -158,7 +159,7 @@ class Agent:
                 for key, each in sorted(self._attempts.items())
             ),
             wall=self._clock.wall(),
-            note=self._note,
+            note="; ".join(self._notes.values()),
         )
 
     def goodbye(self) -> NodeState:
@@ -230,10 +231,11 @@ class Agent:
 
     async def _recover(self) -> None:
         found = await self._patiently(lambda: recovery.find(self._tools, self.mirror))
+        self._left_alone = list(found.left_alone)
         for journal in found.adopted:
             self._adopt(journal)
         for bad in found.bad:
-            self._say(f"{bad.path}: {bad.why}")
+            self._say(f"{bad.path}: {bad.why}", about=str(bad.path))
         self._recovered = True
         for document in self.mirror.all():
             self._disown(document.id, document)
@@ -253,9 +255,12 @@ class Agent:
             self._say("")
             return result
 
-    def _say(self, note: str) -> None:
-        if note != self._note:
-            self._note = note
+    def _say(self, note: str, *, about: str = "store") -> None:
+        """Show a sentence in the presence until there is another one, or none, about the same thing."""
+        if note != self._notes.get(about, ""):
+            self._notes.pop(about, None)
+            if note:
+                self._notes[about] = note
             self._dirty.set()
 
     # -- messages
@@ -309,9 +314,9 @@ class Agent:
                     self._handle(each)
                 shown = await self._session.snapshot(topics.PROJECT_TOPICS, SNAPSHOT_SECONDS)
             except Unreachable as error:
-                self._say(str(error))
+                self._say(str(error), about="broker")
                 continue
-            self._say("")
+            self._say("", about="broker")
             self._entropy.forget()
             for each in shown:
                 self._handle(each)
@@ -328,6 +333,9 @@ class Agent:
     def _changed(
         self, project_id: str, old: Project | Tombstone | None, new: Project | Tombstone | None, *, own: bool
     ) -> None:
+        for journal in [each for each in self._left_alone if each.project == project_id]:
+            self._left_alone.remove(journal)
+            self._adopt(journal)
         for key, attempt in tuple(self._attempts.items()):
             if key[0] == project_id:
                 attempt.document(new)
@@ -415,6 +423,7 @@ class Agent:
                 self._say(str(error))
             else:
                 self._say("")
+                self._say(self.mirror.problem, about="documents")
 
     async def _watch_wishes(self) -> None:
         """Without a broker nobody tells of an abort: read the own attempts' documents every 5 s (design 5.5)."""

@@ -497,8 +497,10 @@ class Attempt:
         prefix = layout.attempt(journal.project, journal.run, journal.attempt)
         document = await self._patiently(lambda: tools.mirror.refresh(journal.project))
         run = document.run(journal.run) if isinstance(document, Project) else None
-        mine = [each for each in run.attempts if each.claim == journal.claim] if run else []
-        if not any(each.outcome in ("succeeded", "failed") for each in mine):
+        same = [each for each in run.attempts if each.k == journal.attempt] if run else []
+        # Of this number another node's claim may have won, and what this one did may have ended well.
+        kept = any(each.claim != journal.claim or each.outcome in ("succeeded", "failed") for each in same)
+        if not kept:
             await self._patiently(lambda: self._blocking(lambda: tools.store.delete_prefix(prefix)))
 
     async def _containers(self) -> list[str]:
@@ -543,7 +545,7 @@ class Attempt:
             if commits:
                 # The document that comes back shows the run as ended: that is no displacement.
                 self.journal = journal.advance(Step.COMMITTED)
-            await self._patiently(lambda: tools.mirror.commit(journal.project, event))
+            await self._patiently(lambda: self._commit(event))
         except IllegalTransition:
             document = await self._patiently(lambda: tools.mirror.refresh(journal.project))
             run = document.run(journal.run) if isinstance(document, Project) else None
@@ -551,6 +553,14 @@ class Attempt:
                 raise
         except (Superseded, NotFound) as error:
             raise _Displaced from error
+
+    async def _commit(self, event: Event) -> None:
+        try:
+            await self._tools.mirror.commit(self.journal.project, event)
+        except (
+            InvalidInput
+        ) as error:  # a newer program wrote the document: a newer agent will go on with this
+            raise WinslowError(str(error), hint=error.hint) from error
 
     async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do it until the store answers, and lets this node in: a clock that is off may be set right."""

@@ -11,7 +11,7 @@ from concurrent.futures import Executor
 from typing import Protocol
 
 from winslow import lifecycle
-from winslow.errors import NotFound, WinslowError
+from winslow.errors import InvalidInput, NotFound, WinslowError
 from winslow.lifecycle import Event
 from winslow.project import Project, Tombstone
 from winslow.store.documents import Documents, Stored
@@ -36,7 +36,7 @@ class Mirror:
         self._known: dict[str, tuple[Document, str]] = {}
         self._reading: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
-        self.last_error: WinslowError | None = None
+        self._unreadable: dict[str, tuple[str, InvalidInput]] = {}  # by project: its ETag and what is wrong
 
     def get(self, project_id: str) -> Document | None:
         """The newest version known here."""
@@ -46,6 +46,16 @@ class Mirror:
     def all(self) -> list[Document]:
         """Every document known here."""
         return [document for document, _ in self._known.values()]
+
+    def unreadable(self, project_id: str) -> InvalidInput | None:
+        """Why a document cannot be read, where that is so: a newer program wrote it, or it is damaged."""
+        found = self._unreadable.get(project_id)
+        return found[1] if found else None
+
+    @property
+    def problem(self) -> str:
+        """A sentence where a document cannot be read; empty where all is well."""
+        return next((str(error) for _, error in self._unreadable.values()), "")
 
     def hint(self, project_id: str, revision: int | None) -> None:
         """Somebody says there is a newer version; None where the revision is not told."""
@@ -64,8 +74,8 @@ class Mirror:
     async def _read(self, project_id: str) -> None:
         try:
             await self.refresh(project_id)
-        except WinslowError as error:
-            self.last_error = error  # the next listing reads it; the agent shows it in its presence
+        except WinslowError:
+            pass  # the next listing reads it, and the agent shows what is wrong in its presence
         finally:
             self._reading.pop(project_id, None)
             if project_id in self._again:
@@ -80,14 +90,15 @@ class Mirror:
         except NotFound:
             self._put(project_id, None, "")
             return None
+        self._unreadable.pop(project_id, None)
         self._put(project_id, document, etag)
         return document
 
     async def sweep(self) -> None:
-        """Compare a listing with what is known and read what differs. Raises StoreUnreachable."""
+        """Compare a listing with what is known and read what differs; what cannot be read is remembered and does
+        not keep the others from being read. Raises StoreUnreachable."""
         loop = asyncio.get_running_loop()
         listed = await loop.run_in_executor(self._executor, self._documents.project_etags)
-        self.last_error = None
         changed = [
             each for each, etag in listed.items() if each not in self._known or self._known[each][1] != etag
         ]
@@ -95,7 +106,13 @@ class Mirror:
             each for each in self._known if each not in listed
         ]  # absence in a listing proves nothing: read
         for project_id in changed + gone:
-            await self.refresh(project_id)
+            etag = listed.get(project_id, "")
+            if etag and project_id in self._unreadable and self._unreadable[project_id][0] == etag:
+                continue
+            try:
+                await self.refresh(project_id)
+            except InvalidInput as error:
+                self._unreadable[project_id] = (etag, error)
 
     async def commit(self, project_id: str, event: Event) -> Document:
         """Apply an event by conditional PUT and remember the result.

@@ -6,6 +6,7 @@
     rebooted, no exit journalled     the attempt is lost; only the node itself can know that
     container without a journal      stop and remove: what it worked on cannot be told any more
     directory without a journal      remove
+    the document cannot be read      leave all as it is until it can
 
 Containers of other sites and other nodes are never touched.
 """
@@ -26,9 +27,11 @@ from winslow.project import Project
 
 @dataclass(frozen=True)
 class Found:
-    """Attempts to go on with, and journals that could not be read (already put aside)."""
+    """Attempts to go on with; those to adopt when their documents can be read again; and journals that could
+    not be read (already put aside)."""
 
     adopted: tuple[AttemptJournal, ...]
+    left_alone: tuple[AttemptJournal, ...]
     bad: tuple[BadJournal, ...]
 
 
@@ -38,7 +41,10 @@ async def find(tools: Tools, mirror: Mirror) -> Found:
     loaded = await loop.run_in_executor(tools.executor, tools.journals.load)
     await mirror.sweep()
     adopted = []
+    left_alone = [each for each in loaded.journals if mirror.unreadable(each.project)]
     for journal in loaded.journals:
+        if journal in left_alone:
+            continue
         if journal.step is Step.INTENT and not _stands(mirror, journal):
             await loop.run_in_executor(
                 tools.executor, tools.journals.remove, journal.project, journal.run, journal.attempt
@@ -49,8 +55,8 @@ async def find(tools: Tools, mirror: Mirror) -> Found:
         await loop.run_in_executor(tools.executor, tree.remove, leftover)
         with suppress(OSError):  # another attempt's lies there
             leftover.parent.rmdir()
-    await _remove_strangers(tools, adopted)
-    return Found(adopted=tuple(adopted), bad=loaded.bad)
+    await _remove_strangers(tools, [*adopted, *left_alone])
+    return Found(adopted=tuple(adopted), left_alone=tuple(left_alone), bad=loaded.bad)
 
 
 def _stands(mirror: Mirror, journal: AttemptJournal) -> bool:
