@@ -25,7 +25,7 @@ from pathlib import Path
 
 from node_agent.runtime.port import RuntimeFailure
 from node_agent.tree import Cancelled, Progress, Stopped
-from winslow.errors import InvalidInput, WinslowError
+from winslow.errors import InvalidInput
 from winslow.placement import size_text
 from winslow.store.files import download_file
 from winslow.store.port import ObjectStore
@@ -119,7 +119,7 @@ class Cache:
 
         Take a hard link or a copy there; never write to it. `mode` and `mtime_ns` are given to the file
         when this call fetches it; one that was here before keeps its own. Raises what the download
-        raises, DiskFull, Stopped, and WinslowError when what came is not what was asked for.
+        raises, DiskFull, Stopped, and InvalidInput when what came is not what was asked for.
         """
         name = source.name
         with self._changed:
@@ -209,7 +209,7 @@ class Cache:
             )
             if info.size != source.size:
                 shutil.rmtree(folder)
-                raise WinslowError(
+                raise InvalidInput(
                     f"{source.key}: {info.size} bytes are stored where {source.size} were expected",
                     hint="the object was overwritten: upload it again, or redo the run that wrote it",
                 )

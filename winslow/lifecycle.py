@@ -13,7 +13,7 @@ A run moves along this table and no other way:
     succeed      COLLECTING                          SUCCEEDED   Ended(succeeded)
     fail         PREPARING, RUNNING, COLLECTING      FAILED      Ended(failed), Lost
     retry        PREPARING, RUNNING, COLLECTING      QUEUED      Ended(failed), Lost: its retry rule holds
-    disown       PREPARING, RUNNING, COLLECTING      QUEUED      Disowned
+    disown       PREPARING, RUNNING, COLLECTING      QUEUED      Disowned (aborted: fail)
     abort        QUEUED                              FAILED      AbortRequested
 
 An event about an attempt names its run, number and claim; when that is not the current attempt
@@ -263,6 +263,9 @@ def _change(project: Project, event: Event) -> Project:
             attempt = _with(
                 attempt, ended_at=event.at, outcome="disowned", reason=Reason.DISOWNED, detail=event.detail
             )
+            if run.abort_requested:  # a person wants it stopped: it is, and is not offered again
+                stopped = _with(attempt, reason=Reason.ABORTED, detail="aborted")
+                return _fail(project, run, stopped, at=event.at)
             return _replace(project, _move(run, "disown", attempt))
         case _:
             raise Refused(f"{project.id}: '{event.kind}' does not change a project")

@@ -163,7 +163,7 @@ class StageDefinition(_Definition):
 
     name: Name
     description: str = ""
-    image: str = Field(min_length=1)
+    image: str = Field(min_length=1, max_length=1024)
     command: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] | None = None
     user: str = ""

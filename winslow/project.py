@@ -6,10 +6,11 @@ fields, so an older program rewrites a newer one's document without loss.
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from winslow.errors import InvalidInput
 from winslow.pipeline import Env, PipelineDefinition, StageDefinition
@@ -138,7 +139,7 @@ class Manifests(_Model):
 class Run(_Model):
     """One execution of a stage, numbered per project; never altered once it has ended."""
 
-    n: int
+    n: int = Field(ge=1, lt=10**9)
     stage: StageDefinition
     env: dict[str, EnvValue] = {}
     advance: Literal["auto", "single"] = "auto"
@@ -188,7 +189,7 @@ class Project(_Model):
 
     schema_: int = Field(default=SCHEMA, alias="schema")
     id: str
-    revision: int
+    revision: int = Field(ge=1, lt=10**9)
     name: str
     author: str = ""
     tags: tuple[str, ...] = ()
@@ -198,7 +199,7 @@ class Project(_Model):
     env: Env = {}  # set for this project; stands over the pipeline's own
     site_env: Env = {}  # as the site had it at the last start
     control: Control = Control()
-    priority: int = 0
+    priority: int = Field(default=0, ge=-(10**9), le=10**9)
     runs: tuple[Run, ...] = ()
 
     model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True, serialize_by_alias=True)
@@ -218,7 +219,7 @@ class Tombstone(_Model):
 
     schema_: int = Field(default=SCHEMA, alias="schema")
     id: str
-    revision: int
+    revision: int = Field(ge=1, lt=10**9)
     name: str
     deleting: Literal[True] = True
     deleted_at: str = ""
@@ -233,24 +234,32 @@ def encode(document: Project | Tombstone) -> bytes:
     return (document.model_dump_json(indent=1, exclude_defaults=False) + "\n").encode()
 
 
-def decode(data: bytes, *, key: str) -> Project | Tombstone:
-    """Read and validate a document. Raises InvalidInput naming `key`; a newer `schema` is refused."""
-    import json
+def decode(data: bytes, *, key: str, project_id: str | None = None) -> Project | Tombstone:
+    """Read and validate a document; `project_id` is the id its key stands for.
 
-    from pydantic import ValidationError
-
+    Raises InvalidInput naming `key`, in one short sentence, whatever the bytes are; a newer `schema` is refused.
+    """
     try:
         raw = json.loads(data)
-        if not isinstance(raw, dict):
+        schema = raw.get("schema") if isinstance(raw, dict) else None
+        if not isinstance(schema, int) or not isinstance(raw, dict):
             raise InvalidInput(f"{key}: not a project document")
-        if raw.get("schema", 0) > SCHEMA:
+        if schema > SCHEMA:
             raise InvalidInput(
-                f"{key}: written by a newer Winslow (schema {raw['schema']}, this program knows {SCHEMA})",
+                f"{key}: written by a newer Winslow (schema {schema}, this program knows {SCHEMA})",
                 hint="install the newer version here",
             )
         model = Tombstone if raw.get("deleting") else Project
-        return model.model_validate(raw)
-    except (ValueError, ValidationError) as error:
-        if isinstance(error, InvalidInput):
-            raise
-        raise InvalidInput(f"{key}: not a valid project document: {error}") from error
+        document = model.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])[:200]
+        raise InvalidInput(f"{key}: not a valid project document: {place}: {first['msg'][:200]}") from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"{key}: not a project document: {str(error)[:200]}") from error
+    if project_id is not None and document.id != project_id:
+        raise InvalidInput(
+            f"{key}: is the document of another project ({document.id[:80]!r})",
+            hint="documents cannot be copied or renamed: remove it, and create a project",
+        )
+    return document

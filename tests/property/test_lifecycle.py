@@ -158,7 +158,8 @@ class Lifecycle(RuleBasedStateMachine):
         after = self.project.run(run.n)
         assert after is not None
         if action == "disowned":
-            assert after.state is RunState.QUEUED and after.retries_used == used
+            assert after.state is (RunState.FAILED if run.abort_requested else RunState.QUEUED)
+            assert after.retries_used == used
         if run.abort_requested and after.state.ended:
             assert after.reason is Reason.ABORTED or action == "lost"
 

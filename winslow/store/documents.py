@@ -79,7 +79,7 @@ class Documents:
             raise NotFound(
                 f"there is no project '{project_id}'", hint="winslow project list shows the projects"
             ) from error
-        return Stored(document=decode(blob.data, key=key), etag=blob.etag)
+        return Stored(document=decode(blob.data, key=key, project_id=project_id), etag=blob.etag)
 
     def create(self, project: Project) -> str:
         """Write a new project's first document; its ETag.

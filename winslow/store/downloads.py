@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
-from winslow.errors import Conflict, StoreUnreachable, WinslowError
+from winslow.errors import Conflict, InvalidInput, StoreUnreachable
 from winslow.store import disk
 from winslow.store.patience import Patience
 from winslow.store.pool import Counter, Progress, in_parallel
@@ -40,7 +40,7 @@ def download_file(
     it stops the transfer, which can be gone on with.
 
     Raises NotFound, Conflict when the object is not (or no longer) the one with `etag` or the same file
-    is being downloaded already, WinslowError for a damaged object, StoreUnreachable, OSError.
+    is being downloaded already, InvalidInput for a damaged object, StoreUnreachable, OSError.
     """
     patience = patience or Patience()
     counter = Counter(progress)
@@ -65,7 +65,7 @@ def download_file(
         if os.fstat(fd).st_size != info.size or (expected and digest != expected):
             beside.unlink()
             record.unlink(missing_ok=True)
-            raise WinslowError(
+            raise InvalidInput(
                 f"{store}: {key}: what arrived is not what was uploaded (sha256 {expected or 'not known'})",
                 hint="try again; if it stays so, the object in the store is damaged: upload it anew",
             )
