@@ -30,7 +30,7 @@ from node_agent.mirror import Mirror
 from node_agent.reservations import Key, Reservations
 from winslow import metrics
 from winslow.election import Claim, ClaimResult
-from winslow.errors import Conflict, NotFound, Refused, Unreachable, WinslowError
+from winslow.errors import Conflict, InvalidInput, NotFound, Refused, Unreachable, WinslowError
 from winslow.lifecycle import Claimed, Disowned
 from winslow.node import ActiveRun, Hardware, NodeState, Presence
 from winslow.pipeline import LostAfter
@@ -203,6 +203,7 @@ class Agent:
             group.create_task(self._alive.run(), name="alive")
             group.create_task(self._lookout.run(), name="lookout")
             group.create_task(self._begin_bidding(), name="begin bidding")
+            group.create_task(self.bidding.watch(), name="bidding")
 
     async def close(self) -> None:
         """After `run` was cancelled: stop reading and bidding."""
@@ -247,7 +248,10 @@ class Agent:
         while True:
             try:
                 result = await work()
-            except Unreachable as error:
+            except WinslowError as error:
+                # The plain class: the store lets nobody in, because of a clock that is off or wrong keys.
+                if not (isinstance(error, Unreachable) or type(error) is WinslowError):
+                    raise
                 self._say(str(error))
                 await asyncio.sleep(wait * (0.5 + self._jitter() / 2))
                 wait = min(wait * 2, _RETRY_LONGEST)
@@ -387,7 +391,7 @@ class Agent:
     async def _commit_once(self, project_id: str, event: Disowned) -> None:
         try:
             await self.mirror.commit(project_id, event)
-        except (Conflict, Refused, NotFound):
+        except (Conflict, Refused, NotFound, InvalidInput):
             return  # somebody else has moved the run on: nothing is left to disown
         except Unreachable as error:
             self._say(str(error))  # the next listing finds it again
@@ -494,7 +498,7 @@ class Agent:
             )
             try:
                 await self._patiently(lambda: self.mirror.commit(project, event))
-            except (Conflict, Refused, NotFound):
+            except (Conflict, Refused, NotFound, InvalidInput):
                 await loop.run_in_executor(self._executor, self._tools.journals.remove, project, n, k)
                 return ClaimResult.LOST
             self._adopt(journal)

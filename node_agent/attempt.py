@@ -495,8 +495,7 @@ class Attempt:
         for container in await self._containers():
             await self._engine(lambda container=container: tools.runtime.stop(container, grace=0.0))  # type: ignore[misc]
         prefix = layout.attempt(journal.project, journal.run, journal.attempt)
-        document = await self._patiently(lambda: tools.mirror.refresh(journal.project))
-        run = document.run(journal.run) if isinstance(document, Project) else None
+        run = await self._stored_run()
         same = [each for each in run.attempts if each.k == journal.attempt] if run else []
         # Of this number another node's claim may have won, and what this one did may have ended well.
         kept = any(each.claim != journal.claim or each.outcome in ("succeeded", "failed") for each in same)
@@ -545,21 +544,24 @@ class Attempt:
             if commits:
                 # The document that comes back shows the run as ended: that is no displacement.
                 self.journal = journal.advance(Step.COMMITTED)
-            await self._patiently(lambda: self._commit(event))
+            await self._patiently(lambda: self._readable(lambda project: tools.mirror.commit(project, event)))
         except IllegalTransition:
-            document = await self._patiently(lambda: tools.mirror.refresh(journal.project))
-            run = document.run(journal.run) if isinstance(document, Project) else None
+            run = await self._stored_run()
             if run is None or run.state not in past:
                 raise
         except (Superseded, NotFound) as error:
             raise _Displaced from error
 
-    async def _commit(self, event: Event) -> None:
+    async def _stored_run(self) -> Run | None:
+        """The run as the store has it now."""
+        document = await self._patiently(lambda: self._readable(self._tools.mirror.refresh))
+        return document.run(self.journal.run) if isinstance(document, Project) else None
+
+    async def _readable(self, work: Callable[[str], Awaitable[T]]) -> T:
+        """A document that a newer program wrote is waited for: a newer agent will go on with it."""
         try:
-            await self._tools.mirror.commit(self.journal.project, event)
-        except (
-            InvalidInput
-        ) as error:  # a newer program wrote the document: a newer agent will go on with this
+            return await work(self.journal.project)
+        except InvalidInput as error:
             raise WinslowError(str(error), hint=error.hint) from error
 
     async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:

@@ -60,6 +60,7 @@ class Bidding:
         self._standing: dict[str, set[OfferId]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._election = Election(node=node, instance=instance, bidder=self)
 
     # -- the election's questions (winslow.election.Bidder)
@@ -211,8 +212,12 @@ class Bidding:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled():
-            task.result()  # an error here is a fault of this program: the loop's handler shows it
+        if not task.cancelled() and (error := task.exception()) is not None and not self._failure.done():
+            self._failure.set_exception(error)
+
+    async def watch(self) -> None:
+        """Wait for ever; raises the error of a claim that ended with one: its resources would stay reserved."""
+        await self._failure
 
     async def close(self) -> None:
         """Stop: no more bids. A claim under way is cut; its journal tells the next agent."""
