@@ -70,7 +70,7 @@ def own_fleet(
 
 @dataclass(frozen=True)
 class FragileSite:
-    """A fleet whose servers a test may stop, kill and start."""
+    """A fleet whose broker a test may stop, kill and start, and with `fragile` its store, too."""
 
     fleet: Fleet
     broker: BrokerService
@@ -88,4 +88,21 @@ def fragile(
     """A fleet without agents yet, on a broker and a store of its own."""
     broker, store = broker_factory(BrokerKind.MOSQUITTO), store_factory("seaweedfs")
     with fleet(tmp_path, broker=broker, store=store, engine=docker_engine, image=busybox_image) as made:
+        yield FragileSite(fleet=made, broker=broker, store=store)
+
+
+@pytest.fixture
+def fragile_broker(
+    tmp_path: Path,
+    broker_factory: BrokerFactory,
+    buckets: Buckets,
+    docker_engine: DockerService,
+    busybox_image: str,
+) -> Iterator[FragileSite]:
+    """A fleet without agents yet, on a broker of its own."""
+    broker = broker_factory(BrokerKind.MOSQUITTO)
+    with (
+        buckets.one() as store,
+        fleet(tmp_path, broker=broker, store=store, engine=docker_engine, image=busybox_image) as made,
+    ):
         yield FragileSite(fleet=made, broker=broker, store=store)

@@ -5,15 +5,28 @@ from __future__ import annotations
 from tests.acceptance.conftest import FragileSite
 from tests.acceptance.fleet import PATIENCE, Stage, waiting_lines
 from tests.services.waiting import wait_until
-from winslow.node import Presence
+from winslow.node import NodeState, Presence
 from winslow.project import RunState
 
 
+def _without_store(node: NodeState) -> bool:
+    """It is seen, says what it lacks, and takes no part."""
+    return node.presence is Presence.DRAINING and node.note.startswith("store http://127.0.0.1:")
+
+
 def test_the_broker_then_the_store_go_away_under_a_run(fragile: FragileSite) -> None:
-    """The broker dies and forgets all; the store dies; the stage ends meanwhile; both come back."""
+    """The agents find no store at first; later the broker dies and forgets all, then the store; the stage ends
+    meanwhile; both come back."""
     fleet = fragile.fleet
+    fragile.store.stop()
     for name in ("ws1", "ws2"):
         fleet.agent(name).start()
+    wait_until(
+        lambda: [_without_store(node) for node in fleet.nodes().values()] == [True, True],
+        seconds=PATIENCE,
+        what="two nodes that wait for their store",
+    )
+    fragile.store.start()
     for agent in fleet.agents.values():
         agent.online()
     script, expected = waiting_lines()
@@ -53,12 +66,12 @@ def test_the_broker_then_the_store_go_away_under_a_run(fragile: FragileSite) -> 
     assert all(agent.running for agent in fleet.agents.values())
 
 
-def test_without_a_broker_a_run_starts_and_is_aborted(fragile: FragileSite) -> None:
+def test_without_a_broker_a_run_starts_and_is_aborted(fragile_broker: FragileSite) -> None:
     """What a person wants reaches the agent by the store alone, and the topics are true when the broker is back."""
-    fleet = fragile.fleet
+    fleet = fragile_broker.fleet
     agent = fleet.agent().start().online()
     gone = fleet.project(Stage("true"))
-    fragile.broker.stop()
+    fragile_broker.broker.stop()
 
     project = fleet.start(Stage("sleep 1000"))
     assert "done, but the broker was not told" in fleet.said[-1]
@@ -68,24 +81,7 @@ def test_without_a_broker_a_run_starts_and_is_aborted(fragile: FragileSite) -> N
     run = fleet.wait_idle(project).runs[0]
     assert (run.state, run.detail) == (RunState.FAILED, "aborted")
 
-    fragile.broker.start()
+    fragile_broker.broker.start()
     fleet.assert_topics_true()
     fleet.assert_clean()
     assert agent.running
-
-
-def test_an_agent_starts_while_the_store_is_away(fragile: FragileSite) -> None:
-    """It is seen at once and says what it lacks; when the store is back it takes what waits."""
-    fleet = fragile.fleet
-    project = fleet.start(Stage("echo here"))
-    fragile.store.stop()
-    fleet.agent().start()
-
-    def told() -> bool:
-        node = fleet.nodes().get("ws1")
-        return node is not None and node.note.startswith("store http://127.0.0.1")
-
-    wait_until(told, seconds=PATIENCE, what="its note")
-    fragile.store.start()
-    fleet.wait_state(project, RunState.SUCCEEDED)
-    assert fleet.written(project) == b"here\n"
