@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from broker import messages, topics
@@ -46,6 +47,7 @@ SAMPLE_SECONDS = 2.0
 HISTORY_SECONDS = 30.0
 PRESENCE_SECONDS = 30.0
 SNAPSHOT_SECONDS = 10.0
+MOST_NOTE = 400  # characters of a sentence in the presence
 _RETRY_FIRST, _RETRY_LONGEST = 0.5, 15.0
 T = TypeVar("T")
 
@@ -98,6 +100,7 @@ class Agent:
         self._claiming: set[Key] = set()
         self._left_alone: list[AttemptJournal] = []
         self._recovered = False
+        self._alone = False  # no other node is known to be online under this name
         self._takes_part = False
         self._dirty = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
@@ -167,10 +170,13 @@ class Agent:
         return self.state().model_copy(update={"presence": Presence.OFFLINE})
 
     def _publish(self, topic: Topic, payload: Payload | None) -> None:
-        if payload is None:
-            self._session.clear(topic)
-        else:
-            self._session.publish(topic, payload)
+        try:
+            if payload is None:
+                self._session.clear(topic)
+            else:
+                self._session.publish(topic, payload)
+        except InvalidInput as error:
+            self._say(str(error), about="messages")  # too large, say: others read the document instead
 
     def _publish_bid(self, bid: messages.BidMessage) -> None:
         self._publish(topics.Bid(project=bid.project, run=bid.run, attempt=bid.attempt, node=bid.node), bid)
@@ -203,7 +209,6 @@ class Agent:
             group.create_task(self._alive.run(), name="alive")
             group.create_task(self._lookout.run(), name="lookout")
             group.create_task(self._begin_bidding(), name="begin bidding")
-            group.create_task(self.bidding.watch(), name="bidding")
 
     async def close(self) -> None:
         """After `run` was cancelled: stop reading and bidding."""
@@ -217,7 +222,8 @@ class Agent:
                 topics.NodeState(node=self.identity.node).path, SNAPSHOT_SECONDS
             )
         except Unreachable:
-            return  # without a broker nobody can be asked; the claim's uuid still tells the two apart
+            self._alone = False  # without a broker nobody can be asked
+            return
         for each in found:
             known = each.payload
             if (
@@ -229,6 +235,7 @@ class Agent:
                     f"another node is online as '{known.node}' (on {known.host})",
                     hint="give this agent another name: --name, or [agent] name in its configuration",
                 )
+        self._alone = True
 
     async def _recover(self) -> None:
         found = await self._patiently(lambda: recovery.find(self._tools, self.mirror))
@@ -261,6 +268,7 @@ class Agent:
 
     def _say(self, note: str, *, about: str = "store") -> None:
         """Show a sentence in the presence until there is another one, or none, about the same thing."""
+        note = " ".join(note.split())[:MOST_NOTE]  # of others' making, and it goes into every presence
         if note != self._notes.get(about, ""):
             self._notes.pop(about, None)
             if note:
@@ -314,6 +322,7 @@ class Agent:
         while True:
             try:
                 await self._session.wait_connected(PRESENCE_SECONDS)
+                await self._refuse_a_double()
                 for each in await self._session.snapshot(topics.NODE_STATES, SNAPSHOT_SECONDS):
                     self._handle(each)
                 shown = await self._session.snapshot(topics.PROJECT_TOPICS, SNAPSHOT_SECONDS)
@@ -347,16 +356,24 @@ class Agent:
             self.bidding.document(project_id, new)
         self._lookout.document(project_id, new)
         if own:
-            for topic, payload in notices(
-                old=old,
-                new=new,
-                project_id=project_id,
-                updated=self._clock.wall(),
-                percents=self._percents(project_id),
-            ):
-                self._publish(topic, payload)
+            self._tell(project_id, old, new)
         if self._recovered:
             self._disown(project_id, new)
+
+    def _tell(
+        self, project_id: str, old: Project | Tombstone | None, new: Project | Tombstone | None
+    ) -> None:
+        """Publish what this agent's own write means for the others."""
+        percents = self._percents(project_id)
+        try:
+            told = notices(
+                old=old, new=new, project_id=project_id, updated=self._clock.wall(), percents=percents
+            )
+        except ValueError as error:  # the document holds what no message may: the write stands all the same
+            self._say(f"{project_id}: {error}", about="messages")
+            return
+        for topic, payload in told:
+            self._publish(topic, payload)
 
     def _percents(self, project_id: str) -> dict[tuple[int, int], float]:
         return {
@@ -373,6 +390,8 @@ class Agent:
             attempt = run.attempt
             if not run.state.held or attempt is None or attempt.node != self.identity.node:
                 continue
+            if attempt.node_uuid != self.identity.node_uuid and not self._alone:
+                continue  # perhaps another node of this name has it
             key = (project_id, run.n, attempt.k)
             mine = self._attempts.get(key)
             if key in self._claiming or (mine is not None and mine.claim == attempt.claim):
@@ -393,8 +412,8 @@ class Agent:
             await self.mirror.commit(project_id, event)
         except (Conflict, Refused, NotFound, InvalidInput):
             return  # somebody else has moved the run on: nothing is left to disown
-        except Unreachable as error:
-            self._say(str(error))  # the next listing finds it again
+        except WinslowError as error:
+            self._say(str(error))  # tried again after the next listing
 
     def _spawn(self, work: Awaitable[None], *, name: str) -> None:
         assert self._group is not None
@@ -417,6 +436,8 @@ class Agent:
             self._entropy.due.clear()
             try:
                 await self.mirror.sweep()
+                for document in self.mirror.all():
+                    self._disown(document.id, document)
                 if self._session.connected:
                     await self._entropy.heal(self._store, self._executor)
             except Unreachable as error:
@@ -484,7 +505,11 @@ class Agent:
         loop = asyncio.get_running_loop()
         self._claiming.add(key)
         try:
-            await loop.run_in_executor(self._executor, self._tools.journals.write, journal)
+            try:
+                await loop.run_in_executor(self._executor, self._tools.journals.write, journal)
+            except OSError as error:  # nothing was promised yet: let another node have it
+                self._say(f"no journal can be written: {error}", about="disk")
+                return ClaimResult.LOST
             event = Claimed(
                 id=self._clock.new_id(),
                 at=self._clock.wall(),
@@ -527,6 +552,10 @@ class Agent:
     async def _live(self, key: Key, attempt: Attempt) -> None:
         try:
             await attempt.run()
+        except Exception as error:
+            # One attempt's trouble (a full or broken disk, an engine that refuses) must not end the agent.
+            self._say(f"attempt {attempt.journal.name}: {error}", about=f"attempt {attempt.journal.name}")
+            await self._patiently(partial(attempt.give_up, error))
         finally:
             self._attempts.pop(key, None)
             self._release(key)

@@ -10,6 +10,7 @@ Whatever needs store or broker while they are away waits, and says so; nothing i
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Executor
 from contextlib import suppress
@@ -26,7 +27,7 @@ from node_agent import environment, needs, tree
 from node_agent.cache import Cache
 from node_agent.clock import Clock
 from node_agent.collect import Collected, collect
-from node_agent.journal import AttemptJournal, Journals, Step
+from node_agent.journal import AttemptJournal, Journals, Step, sync_filesystem
 from node_agent.logship import LogShipper
 from node_agent.mirror import Mirror
 from node_agent.places import Placed, PlacePlan, Placer
@@ -76,6 +77,7 @@ class Tools:
     publish: Callable[[Topic, Payload | None], None]
     log_limit: int
     images: tuple[str, ...]
+    allow_user: bool
     jitter: Callable[[], float]
 
     def bytes_to_fetch(self, plan: PlacePlan) -> int:
@@ -207,6 +209,12 @@ class Attempt:
 
     async def _image(self, run: Run) -> str:
         image = run.stage.image
+        if run.stage.user and not self._tools.allow_user:
+            raise RuntimeFailure(
+                f"node {self._tools.node} does not let a stage choose its user ('{run.stage.user}')",
+                kind="refused_by_node",
+                hint="leave `user` out, or allow it in the node's configuration: [agent] allow_user",
+            )
         if not any(fnmatch(image, pattern) for pattern in self._tools.images):
             raise RuntimeFailure(
                 f"node {self._tools.node} does not allow the image {image}",
@@ -321,6 +329,8 @@ class Attempt:
             self._event(
                 "exited", f"exit code {status.exit_code}" + (" (out of memory)" if status.oom else "")
             )
+            # What the stage wrote must outlive a power cut before the exit does (design 6).
+            await self._blocking(lambda: sync_filesystem(tools.spools.parent))
             await self._record(
                 Step.EXITED, exit_code=status.exit_code, oom=status.oom, peak=self._peak, detail=status.error
             )
@@ -509,6 +519,37 @@ class Attempt:
             return [journal.container] if journal.container else []
         found = await self._engine(lambda: tools.runtime.find(tools.site, tools.node_uuid))
         return [status.id for status in found if status.labels.claim == journal.claim]
+
+    async def give_up(self, error: Exception) -> None:
+        """End it for a reason that no step foresaw, such as a disk that broke: the run fails and says so.
+
+        Raises StoreUnreachable, and can be called again.
+        """
+        tools, journal = self._tools, self.journal
+        reason = Reason.RUNTIME_ERROR
+        if isinstance(error, RuntimeFailure):
+            reason = Reason(error.kind)
+        elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            reason = Reason.DISK_FULL
+        detail = f"node {tools.node}: {error or type(error).__name__}"[:400]
+        try:
+            for container in await self._containers():
+                await tools.runtime.stop(container, grace=0.0)
+                await tools.runtime.remove(container)
+        except WinslowError as failure:
+            detail += f"; its container may still be there: {failure}"[:400]
+        event = Ended(**self._where(), outcome="failed", reason=reason, detail=detail)
+        self.journal = journal.model_copy(update={"step": Step.COMMITTED})
+        try:
+            await tools.mirror.commit(journal.project, event)
+        except Unreachable:
+            raise
+        except WinslowError as failure:
+            detail = str(failure)  # superseded, deleted or ended: not this attempt's to end any more
+        try:
+            await self._clean()
+        except (WinslowError, OSError):
+            self._changed()  # what cannot be removed now, the next start of the agent removes
 
     async def _clean(self) -> None:
         tools, journal = self._tools, self.journal

@@ -185,10 +185,13 @@ class Bidding:
         self._arm()
 
     async def _claim(self, claim: Claim) -> None:
-        result = await self._write_claim(claim)
-        self._do(self._election.claimed(claim.offer.id, result, self._clock()))
-        if result is ClaimResult.LOST:
-            self._changed()
+        result = ClaimResult.LOST  # also where the claim ends in an error: nothing may stay reserved for it
+        try:
+            result = await self._write_claim(claim)
+        finally:
+            self._do(self._election.claimed(claim.offer.id, result, self._clock()))
+            if result is ClaimResult.LOST:
+                self._changed()
 
     def _arm(self) -> None:
         if self._timer is not None:
@@ -200,7 +203,10 @@ class Bidding:
 
     def _tick(self) -> None:
         self._timer = None
-        self._do(self._election.tick(self._clock()))
+        try:
+            self._do(self._election.tick(self._clock()))
+        finally:
+            self._arm()
 
     def _spawn(self, work: Awaitable[None], *, name: str) -> None:
         async def run() -> None:

@@ -10,6 +10,7 @@ the old one or the new one. One that cannot be read is renamed to `*.bad` and re
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
 import re
@@ -29,6 +30,7 @@ _PROJECT = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
 _ATTEMPT = re.compile(r"(0|[1-9][0-9]{0,8})\.([1-9][0-9]{0,8})")
 _UUID = re.compile(r"[A-Za-z0-9-]{8,64}")
 _FILE = "attempt.json"
+_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class Step(StrEnum):
@@ -250,6 +252,16 @@ def write_durably(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
     new.replace(path)
     _sync_directory(path.parent)
+
+
+def sync_filesystem(path: Path) -> None:
+    """syncfs(2) on the file system of `path`: everything written there so far survives a power cut. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if _LIBC.syncfs(descriptor) != 0:
+            raise OSError(ctypes.get_errno(), "syncfs", str(path))
+    finally:
+        os.close(descriptor)
 
 
 def _node_uuid(path: Path, new_uuid: Callable[[], str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import random
 import secrets
 import shutil
@@ -141,6 +142,7 @@ async def _serve(config: Config, settings: AgentSettings, data: DataDirectory) -
                 publish=publish,
                 log_limit=settings.log_limit,
                 images=settings.images,
+                allow_user=settings.allow_user or os.geteuid() == 0,
                 jitter=rng.random,
             ),
         )

@@ -104,6 +104,7 @@ class AgentSettings(_Section):
     gpus: Names | None = None  # UUIDs; None: all that are found
     labels: Names = ()
     images: Names = ("*",)  # patterns (fnmatch) of the images that may run here
+    allow_user: bool = False  # a stage may name the user it runs as; a root agent's stages may anyway
     log_limit: Size = 1 << 30  # bytes of log per attempt
     cache_limit: Size | None = None  # bytes of cached files; None: a share of the disk
 

@@ -53,6 +53,7 @@ FIRST_WAIT, LONGEST_WAIT = 5.0, 60.0  # seconds from one round to the next
 ALONE = 2.0  # seconds; the longest delay before a claim without a broker
 SAY_AGAIN = 30.0  # seconds before an unchanged busy or pass is published again
 BIDS_PER_SLOT = 4
+MOST_ROUNDS_AHEAD = 10_000  # a round comes every 5 s at most: no honest node is a day ahead
 _EARLY_OFFERS = 256  # offers not seen yet whose bids are kept
 
 
@@ -203,6 +204,8 @@ class Election:
         if bid.node == self._node or not self._current(bid) or not sound(bid):
             return out
         contest = self._contests.get(bid.offer)
+        if bid.round > (contest.round if contest else 1) + MOST_ROUNDS_AHEAD:
+            return out
         if contest is None:
             self._keep_early(bid)
             return out

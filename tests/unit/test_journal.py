@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.journal import AttemptJournal, DataDirectory, Journals, Step
+from node_agent.journal import AttemptJournal, DataDirectory, Journals, Step, sync_filesystem
 from winslow.errors import InvalidInput, Refused
 from winslow.project import Peak, Reason
 
@@ -209,3 +209,10 @@ def test_a_damaged_uuid_is_an_error_and_frees_the_lock(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"node\.uuid"):
         DataDirectory.open(tmp_path, new_uuid=lambda: UUID)
     assert len(list(Path("/proc/self/fd").iterdir())) == open_files
+
+
+def test_a_file_system_is_synced_by_any_folder_of_it(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x" * 100_000)
+    sync_filesystem(tmp_path)
+    with pytest.raises(OSError, match="none"):
+        sync_filesystem(tmp_path / "none")
