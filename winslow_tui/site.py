@@ -94,10 +94,10 @@ class Site:
 
     def tend(self) -> None:
         """Start again what has ended by itself, and say so."""
-        for part in (self._broker, self._store, *self._agents):
+        servers = (("the broker", self._broker), ("the store", self._store))
+        for name, part in (*servers, *((agent.name, agent) for agent in self._agents)):
             if part is None or part.running:
                 continue
-            name = part.name if isinstance(part, Daemon) else type(part).__name__
             self._say(f"{name} has ended; starting it again")
             try:
                 part.start()

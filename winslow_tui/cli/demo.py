@@ -9,7 +9,7 @@ from pathlib import Path
 from winslow import config
 from winslow.errors import WinslowError
 from winslow_tui import demo as steps
-from winslow_tui.cli.up import TEND_SECONDS, say, wait_ready
+from winslow_tui.cli.up import TEND_SECONDS, say, surroundings, wait_ready
 from winslow_tui.client import Client
 from winslow_tui.site import Site, stop_signals
 
@@ -64,12 +64,15 @@ def demo(*, directory: Path | None, headless: bool, runtime: str) -> None:
 
 
 def _how_to_go_on(site: Site, project: str, *, headless: bool) -> None:
-    say("\nhow to go on")
+    say(
+        "\nhow to go on"
+        if headless
+        else "\nhow to go on: the site stays up until ctrl+c; in another terminal"
+    )
+    for line in surroundings(site):
+        say(f"  {line}")
     if headless:
-        say(f"  winslow up --dir {site.directory} --agents {AGENTS}     # start this site again")
-    else:
-        say("  the site stays up until ctrl+c; in another terminal:")
-    say(f"  export WINSLOW_CONFIG={site.config}")
+        say(f"  winslow up --dir {site.directory} --agents {AGENTS} &     # start this site again")
     say("  winslow project list")
     say(f"  winslow runs {project}")
     say(f"  winslow logs {project} 1")

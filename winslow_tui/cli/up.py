@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import threading
 import time
@@ -36,18 +37,32 @@ def up(*, directory: Path | None, agents: int, runtime: str, ready_file: Path | 
         wait_ready(site, stopping)
         if not stopping.is_set():
             for plan in site.plans:
-                say(f"node    {plan.name}  {plan.cpus:g} cores, {plan.memory / (1 << 30):.1f} GiB")
-            say(f"\nready. In another terminal:\n  export WINSLOW_CONFIG={site.config}\n  winslow node list")
+                say(
+                    f"node    {plan.name}  {plan.cpus:g} core{'' if plan.cpus == 1 else 's'}, {plan.memory / (1 << 30):.1f} GiB"
+                )
+            say("\nready. In another terminal:")
+            for line in surroundings(site):
+                say(f"  {line}")
+            say("  winslow node list")
             say("ctrl+c stops it")
             if ready_file is not None:
                 ready_file.write_text(f"{site.config}\n")
         while not stopping.wait(TEND_SECONDS):
             site.tend()
-        say("stopping")
+        say("stopping; stages that run go on, and the next `winslow up` on this directory picks them up")
     finally:
         if ready_file is not None:
             ready_file.unlink(missing_ok=True)
         site.stop()
+
+
+def surroundings(site: Site) -> list[str]:
+    """Lines for a shell in which `winslow` means this program and this site."""
+    program = Path(sys.argv[0]).resolve()
+    lines = [f"export WINSLOW_CONFIG={site.config}"]
+    if shutil.which("winslow") is None and program.name == "winslow":
+        lines.insert(0, f"export PATH={program.parent}:$PATH")
+    return lines
 
 
 def wait_ready(site: Site, stopping: threading.Event | None = None) -> None:
