@@ -37,9 +37,8 @@ def up(*, directory: Path | None, agents: int, runtime: str, ready_file: Path | 
         wait_ready(site, stopping)
         if not stopping.is_set():
             for plan in site.plans:
-                say(
-                    f"node    {plan.name}  {plan.cpus:g} core{'' if plan.cpus == 1 else 's'}, {plan.memory / (1 << 30):.1f} GiB"
-                )
+                cores = f"{plan.cpus:g} core{'' if plan.cpus == 1 else 's'}"
+                say(f"node    {plan.name}  {cores}, {plan.memory / (1 << 30):.1f} GiB")
             say("\nready. In another terminal:")
             for line in surroundings(site):
                 say(f"  {line}")
