@@ -332,8 +332,25 @@ class Fleet:
 
     def go(self, project: str) -> None:
         """Let a stage of `waiting_lines` go on."""
-        code, said = self.container(project).exec_run(["touch", "/tmp/go"])
-        assert code == 0, said
+        if self.containers(project):
+            let_go(self.container(project))
+        else:
+            (self.process_folder(project) / "home" / "go").touch()
+
+    def process_folder(self, project: str) -> Path:
+        """Where a plain process has its files."""
+        (found,) = (
+            path
+            for agent in self.agents.values()
+            for path in (agent.data / "attempts" / project).glob("*/process")
+        )
+        return found
+
+    def has_ended(self, project: str) -> bool:
+        """Whether a stage has ended by the word of its engine, which no agent need have heard."""
+        if self.containers(project):
+            return bool(self.container(project).status == "exited")
+        return (self.process_folder(project) / "exit.json").exists()
 
     def retained(self, *below: str) -> dict[Topic, Any]:
         """What the broker keeps under filters (all of the site by default)."""
@@ -447,16 +464,23 @@ class Buckets:
             self._free.append(bucket)
 
 
+def let_go(container: Container) -> None:
+    """As `Fleet.go`, for one container."""
+    code, said = container.exec_run(["sh", "-c", "touch /tmp/go $HOME/go"])
+    assert code == 0, said
+
+
 def waiting_lines(first: int = 200, last: int = 200) -> tuple[str, bytes]:
     """A script that writes numbered lines, waits for `Fleet.go`, and writes more; and what stdout gets.
 
     It also leaves a file `done` in the workspace, and counts its starts in `starts`."""
     script = (
-        f"echo start >> /workspace/starts; i=0; while [ $i -lt {first} ]; do echo line $i; i=$((i+1)); done;"
+        "cd $WINSLOW_DIR_WORKSPACE; echo start >> starts;"
+        f" i=0; while [ $i -lt {first} ]; do echo line $i; i=$((i+1)); done;"
         " printf '\\377\\000 no newline'; echo problem >&2;"
-        " while [ ! -e /tmp/go ]; do sleep 0.02; done; echo;"
+        " while [ ! -e $HOME/go ]; do sleep 0.02; done; echo;"
         f" while [ $i -lt {first + last} ]; do echo line $i; i=$((i+1)); done;"
-        " echo 'WINSLOW_RESULT: lines='$i; echo done > /workspace/done"
+        " echo 'WINSLOW_RESULT: lines='$i; echo done > done"
     )
     lines = [b"line %d\n" % number for number in range(first + last)]
     total = b"WINSLOW_RESULT: lines=%d\n" % (first + last)

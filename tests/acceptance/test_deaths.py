@@ -13,7 +13,6 @@ from winslow.project import Project
 
 # In the order in which an attempt meets them; `doomed` says what they are.
 MOMENTS = (
-    "before INTENT",
     "after INTENT",
     "after claimed",
     "after PLACED",
@@ -27,9 +26,8 @@ MOMENTS = (
     "after COLLECTED",
     "after ended",
     "before remove",
-    "after remove",
 )
-_LATE = ("after ended", "before remove", "after remove")
+_LATE = ("after ended", "before remove")
 """Moments when the next stage is queued already: there is one then."""
 
 _AT_ONCE = 5

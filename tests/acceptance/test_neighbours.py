@@ -6,7 +6,7 @@ import shutil
 
 from docker.models.containers import Container
 
-from tests.acceptance.fleet import PATIENCE, Fleet, Stage, waiting_lines
+from tests.acceptance.fleet import PATIENCE, Fleet, Stage, let_go, waiting_lines
 from tests.services.waiting import wait_until
 from winslow.project import Reason, RunState
 
@@ -66,7 +66,7 @@ def test_two_agents_on_one_engine_touch_only_their_own_containers(fleet: Fleet) 
 
 def _go(fleet: Fleet, project: str, uuid: str) -> None:
     (container,) = (each for each in fleet.containers(project) if each.labels["winslow.node"] == uuid)
-    assert container.exec_run(["touch", "/tmp/go"]).exit_code == 0
+    let_go(container)
 
 
 def test_a_node_that_lost_its_memory_gives_its_run_back(fleet: Fleet) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import socket
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from winslow.store import layout
 
 RUNTIMES = ("docker", "process")
 _STUBBORN = (
-    "trap '' TERM; sh -c 'trap \"\" TERM; touch /workspace/child; while true; do sleep 0.1; done' &"
+    "trap '' TERM; sh -c 'trap \"\" TERM; echo child up; while true; do sleep 0.1; done' &"
     " while true; do sleep 0.1; done"
 )
 
@@ -138,15 +139,23 @@ def test_abort_while_it_runs(fleet: Fleet, runtime: str) -> None:
     assert fleet.written(project) == b"up\ntidy\n", "it was asked to end, and could"
 
 
-def test_abort_of_children_that_ignore_sigterm(fleet: Fleet) -> None:
+@dataclass(frozen=True)
+class Stubborn:
+    """An aborted stage whose processes do not end when they are asked to; `pids` on the host."""
+
+    project: str
+    pids: tuple[int, ...]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def stubborn(fleet: Fleet) -> Stubborn:
+    """It takes ten seconds to end, so it begins before the other tests."""
     project = fleet.start(Stage(_STUBBORN, tags=("docker",)))
     fleet.wait_state(project, RunState.RUNNING)
-    container = fleet.container(project)
-    pids = [int(process[1]) for process in container.top()["Processes"]]
+    fleet.wait_live(project, b"child up\n")
+    processes = fleet.container(project).top()["Processes"]
     fleet.client.abort(project)
-    assert _failed(fleet, project).reason is Reason.ABORTED
-    wait_until(lambda: not fleet.containers(project), seconds=PATIENCE)
-    assert not any(_lives(pid) for pid in pids)
+    return Stubborn(project=project, pids=tuple(int(process[1]) for process in processes))
 
 
 def _lives(pid: int) -> bool:
@@ -217,6 +226,13 @@ def test_a_container_that_somebody_removes(fleet: Fleet) -> None:
     assert "its container" in run.attempts[0].detail
     fleet.client.abort(project)
     fleet.wait_idle(project)
+
+
+def test_abort_of_children_that_ignore_sigterm(fleet: Fleet, stubborn: Stubborn) -> None:
+    assert len(stubborn.pids) >= 3  # init, the stage, its child
+    assert _failed(fleet, stubborn.project).reason is Reason.ABORTED
+    wait_until(lambda: not fleet.containers(stubborn.project), seconds=PATIENCE)
+    assert not any(_lives(pid) for pid in stubborn.pids)
 
 
 def test_nothing_is_left(fleet: Fleet) -> None:
