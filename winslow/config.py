@@ -229,7 +229,8 @@ def _file(environ: Mapping[str, str]) -> Path | None:
         path = Path(named).expanduser()
         if not path.is_file():
             raise InvalidInput(
-                f"WINSLOW_CONFIG names {path}, which is no file", hint="write it, or unset the variable"
+                f"the configuration file {path} (--config or WINSLOW_CONFIG) is not there",
+                hint="write it, or name another",
             )
         return path
     return next((path for path in (user_file(environ), SYSTEM_FILE) if path.is_file()), None)

@@ -280,7 +280,10 @@ def _queue_by_person(project: Project, event: RunQueued) -> Project:
     definition = project.pipeline.definition
     name = event.stage or project.control.next_stage
     if name is None:
-        raise Refused(f"{project.id}: the pipeline has ended", hint="name a stage to redo: --stage NAME")
+        raise Refused(
+            f"{project.id}: the pipeline has ended",
+            hint=f"redo a stage: winslow start {project.id} --stage NAME",
+        )
     stage = definition.stage(name)
     if stage is None:
         raise NotFound(

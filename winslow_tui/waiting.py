@@ -39,6 +39,12 @@ _REACHED: dict[Goal, frozenset[ProjectState]] = {
 _MOVING = frozenset({ProjectState.RUNNING, ProjectState.WAITING})
 
 
+_WAYS_OUT = {
+    ProjectState.DELETING: "",
+    ProjectState.SUCCEEDED: "redo a stage: winslow start {id} --stage NAME",
+}
+
+
 def judge(document: Project | Tombstone, goal: Goal) -> bool:
     """True when the goal is reached, False while it still can be. Raises OutOfReach when it cannot."""
     state, why = state_of(document)
@@ -49,7 +55,7 @@ def judge(document: Project | Tombstone, goal: Goal) -> bool:
     because = f" ({why})" if why else ""
     raise OutOfReach(
         f"{document.id} is {state.value}{because}: it cannot become {goal.value} by itself",
-        hint="" if state is ProjectState.DELETING else f"go on with: winslow resume {document.id}",
+        hint=_WAYS_OUT.get(state, "go on with: winslow resume {id}").format(id=document.id),
     )
 
 

@@ -164,7 +164,7 @@ def test_a_wrong_secret_is_not_repeated(environ: dict[str, str]) -> None:
 
 
 def test_a_named_file_must_exist(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="which is no file"):
+    with pytest.raises(InvalidInput, match="is not there"):
         load(environ={"WINSLOW_CONFIG": str(tmp_path / "none.toml")})
 
 
