@@ -788,13 +788,15 @@ class Attempt:
         await self._blocking(lambda: self._tools.journals.write(journal))
 
     async def _blocking(self, work: Callable[[], T]) -> T:
-        """In a thread. When this is cut off the thread is told and waited for: nothing may be written late."""
+        """In a thread. After an abort the thread is told and waited for, since nothing may be written late; an
+        agent that stops does not wait: its threads end with it, and the next one does it all again."""
         future = asyncio.get_running_loop().run_in_executor(self._tools.executor, work)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
             self._leaving = True
-            await asyncio.wait({future})
+            if self._interrupted():
+                await asyncio.wait({future})
             raise
 
     def _must_run(self) -> Run:

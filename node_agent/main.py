@@ -34,6 +34,7 @@ from winslow.config import AgentSettings, Config
 from winslow.errors import NotFound, Refused, Unreachable, UsageError, WinslowError
 from winslow.node import NodeState, Presence
 from winslow.store import layout
+from winslow.store.port import ObjectStore
 from winslow.store.probe import check_conditional_writes
 from winslow.store.s3 import S3Store
 
@@ -214,7 +215,12 @@ async def choose_runtime(settings: AgentSettings, attempts: Path) -> ContainerRu
 
 
 async def _check_store(
-    store: S3Store, executor: ThreadPoolExecutor, rng: random.Random, trusted: asyncio.Event, *, who: Identity
+    store: ObjectStore,
+    executor: ThreadPoolExecutor,
+    rng: random.Random,
+    trusted: asyncio.Event,
+    *,
+    who: Identity,
 ) -> None:
     """Set `trusted` when the store is known to let one of many conditional writes win; raises WinslowError when it
     does not (facts). Where writers that meet wait for each other the race takes seconds, so that an earlier
