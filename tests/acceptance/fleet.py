@@ -9,6 +9,7 @@ import json
 import secrets
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -135,9 +136,11 @@ class AgentProcess:
         """SIGKILL."""
         self._daemon.kill()
 
-    def stop(self) -> None:
-        """SIGTERM; returns when it has ended."""
+    def stop(self, *, within: float | None = None) -> None:
+        """SIGTERM; returns when it has ended, which must be `within` seconds."""
+        begun = time.monotonic()
         self._daemon.stop()
+        assert within is None or time.monotonic() - begun < within, "it took too long"
 
 
 @dataclass(frozen=True)
