@@ -151,7 +151,7 @@ async def _serve(config: Config, settings: AgentSettings, data: DataDirectory) -
         running = asyncio.create_task(agent.run(), name="agent")
         stopped = asyncio.create_task(stopping.wait(), name="stop")
         checking = asyncio.create_task(
-            _check_store(store, executor, rng, trusted, who=identity), name="store check"
+            check_store(store, executor, rng, trusted, who=identity), name="store check"
         )
         watched: set[asyncio.Task[Any]] = {running, stopped, checking}
         try:
@@ -214,7 +214,7 @@ async def choose_runtime(settings: AgentSettings, attempts: Path) -> ContainerRu
     )
 
 
-async def _check_store(
+async def check_store(
     store: ObjectStore,
     executor: ThreadPoolExecutor,
     rng: random.Random,
