@@ -165,6 +165,8 @@ def weed_command(program: str, directory: Path, *, ports: list[int]) -> list[str
         "-s3.port.lance=0",
         "-s3.localSocket=s3.sock",
         "-volume.preStopSeconds=0",
+        # By itself it counts free gigabytes once; every bucket takes volumes, which grow only as they are filled.
+        "-volume.max=10000",
         "-webdav=false",
         "-admin.ui=false",
         "-master.telemetry=false",
