@@ -221,14 +221,15 @@ class Attempt:
                 kind="refused_by_node",
                 hint="its configuration says which: [agent] images",
             )
-        if await self._tools.runtime.has_image(image):
-            return await self._tools.runtime.ensure_image(image, lambda _done, _all: None)
+        runtime = self._tools.runtime
+        if await self._engine(lambda: runtime.has_image(image)):
+            return await self._engine(lambda: runtime.ensure_image(image, lambda _done, _all: None))
         self._event("pull", f"pulling image {image}")
 
         def progress(done: int, total: int) -> None:
             self._progress(Phase.PULL, done=done, total=total)
 
-        digest = await self._tools.runtime.ensure_image(image, progress)
+        digest = await self._engine(lambda: runtime.ensure_image(image, progress))
         self._event("pulled", f"image {image} is here")
         return digest
 
@@ -621,13 +622,14 @@ class Attempt:
                 wait = min(wait * 2, _RETRY_LONGEST)
 
     async def _engine(self, work: Callable[[], Awaitable[T]], *, interruptible: bool = False) -> T:
-        """Do it until the container engine answers. Raises _Aborted and _Displaced between two tries only."""
+        """Do it until the container engine answers. A registry that does not is another matter: that is raised.
+        `interruptible` raises _Aborted and _Displaced between two tries."""
         wait, said = _RETRY_FIRST, ""
         while True:
             try:
                 return await work()
             except RuntimeFailure as failure:
-                if not failure.retryable:
+                if not failure.retryable or failure.kind != "runtime_error":
                     raise
                 if str(failure) != said:
                     said = str(failure)
