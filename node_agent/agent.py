@@ -328,6 +328,7 @@ class Agent:
                 shown = await self._session.snapshot(topics.PROJECT_TOPICS, SNAPSHOT_SECONDS)
             except Unreachable as error:
                 self._say(str(error), about="broker")
+                self._entropy.due.set()  # nobody tells of what is new: look
                 continue
             self._say("", about="broker")
             self._entropy.forget()
