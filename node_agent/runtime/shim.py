@@ -156,12 +156,8 @@ class Shim:
             os.dup2(out, 1)
             os.dup2(err, 2)
             signal.set_wakeup_fd(-1)
-            for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGINT):
-                signal.signal(number, signal.SIG_DFL)
-            for number in (
-                signal.SIGPIPE,
-                signal.SIGXFSZ,
-            ):  # Python ignores these two, and exec would pass that on
+            # Python ignores some, and whoever started the agent may have had others ignored.
+            for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
                 signal.signal(number, signal.SIG_DFL)
             place = f"working directory '{self._workdir}'"
             os.chdir(self._workdir)

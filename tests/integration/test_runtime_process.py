@@ -158,9 +158,13 @@ async def test_programs_are_found_where_the_agent_says(tmp_path: Path) -> None:
 
 async def test_signals_and_files_are_as_a_program_expects(runtime: ProcessRuntime, tmp_path: Path) -> None:
     """No ignored SIGPIPE (Python's own habit), no open files but the three, no terminal."""
+    ignored = signal.signal(
+        signal.SIGQUIT, signal.SIG_IGN
+    )  # as a shell leaves it to what it runs in the background
     script = "yes | head -1; grep SigIgn /proc/self/status; ls /proc/self/fd | wc -l; cat | wc -c"
     container = await runtime.create(spec(tmp_path, "sh", "-c", script))
     await runtime.start(container)
+    signal.signal(signal.SIGQUIT, ignored)
     lines = await ended(runtime, container)
     assert lines == [b"y", b"SigIgn:\t0000000000000000", b"4", b"0"]
 
