@@ -90,4 +90,4 @@ def test_an_image_goes_through_the_registry(
     finally:
         client.close()
     with urllib.request.urlopen(f"{docker_registry.url}/v2/_catalog", timeout=5) as response:
-        assert json.load(response) == {"repositories": ["tools/busybox"]}
+        assert "tools/busybox" in json.load(response)["repositories"]
