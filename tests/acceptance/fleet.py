@@ -161,7 +161,14 @@ class Fleet:
     """See the module; made by `fleet`."""
 
     def __init__(
-        self, folder: Path, *, broker: BrokerService, store: StoreService, engine: DockerService, image: str
+        self,
+        folder: Path,
+        *,
+        broker: BrokerService,
+        store: StoreService,
+        engine: DockerService,
+        image: str,
+        agents_store: StoreService | None = None,
     ) -> None:
         self.folder = folder
         self.site = f"test-{secrets.token_hex(4)}"
@@ -172,16 +179,20 @@ class Fleet:
         self.agents: dict[str, AgentProcess] = {}
         self.ends: list[Callable[[], None]] = []
         self.said: list[str] = []
-        self.settings = (
-            f'site = "{self.site}"\n[broker]\nurl = "{broker.url}"\n[store]\n'
+        self._broker = broker
+        self.settings = self._settings(agents_store or store)
+        path = folder / "client.toml"
+        path.touch(mode=0o600)
+        path.write_text(self._settings(store))
+        self.config = config.load(environ={"WINSLOW_CONFIG": str(path)})
+        self.client = Client(self.config, say=self.said.append, store=self.store)
+
+    def _settings(self, store: StoreService) -> str:
+        return (
+            f'site = "{self.site}"\n[broker]\nurl = "{self._broker.url}"\n[store]\n'
             f'url = "{store.endpoint}/{store.bucket}"\naccess_key = "{store.access_key}"\n'
             f'secret_key = "{store.secret_key}"\n'
         )
-        path = folder / "client.toml"
-        path.touch(mode=0o600)
-        path.write_text(self.settings)
-        self.config = config.load(environ={"WINSLOW_CONFIG": str(path)})
-        self.client = Client(self.config, say=self.said.append, store=self.store)
 
     # -- agents
 
@@ -435,11 +446,18 @@ class Fleet:
 
 @contextmanager
 def fleet(
-    folder: Path, *, broker: BrokerService, store: StoreService, engine: DockerService, image: str
+    folder: Path,
+    *,
+    broker: BrokerService,
+    store: StoreService,
+    engine: DockerService,
+    image: str,
+    agents_store: StoreService | None = None,
 ) -> Iterator[Fleet]:
-    """A fleet without agents yet; all of it but the empty bucket is gone at the end."""
+    """A fleet without agents yet; all of it but the empty bucket is gone at the end. `agents_store` is another way
+    to the store, for the agents alone."""
     folder.mkdir(parents=True, exist_ok=True)
-    made = Fleet(folder, broker=broker, store=store, engine=engine, image=image)
+    made = Fleet(folder, broker=broker, store=store, engine=engine, image=image, agents_store=agents_store)
     try:
         yield made
     finally:
