@@ -24,6 +24,10 @@ _UNITS = {
     "MIB": 2**20, "G": 10**9, "GB": 10**9, "GI": 2**30, "GIB": 2**30, "T": 10**12, "TB": 10**12, "TI": 2**40,
     "TIB": 2**40,
 }  # fmt: skip
+MAX_PATTERN = 1000
+STOP_GRACE = 10.0
+"""Seconds between SIGTERM and SIGKILL where a stage says nothing, as `docker stop` gives."""
+
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -77,12 +81,41 @@ def _lost_after(value: object) -> object:
 
 
 def _input(value: str) -> str:
-    path = value.removeprefix("res:")
-    if path == value or not path or path.startswith("/") or ".." in path.split("/"):
+    _, of_stage, path = value.partition(":")
+    stage = value.removesuffix(f":{path}")
+    known = stage == "res" or (stage.startswith("#") and NAME.fullmatch(stage[1:]))
+    if not of_stage or not known or path.startswith("/") or ".." in path.split("/"):
         raise ValueError(
-            "not an address in the resources: write res:FOLDER/FILE, for example res:traffic/ulm.mp4"
+            "not an input: write res:FOLDER/FILE for a resource, for example res:traffic/ulm.mp4, or #STAGE:PATH for"
+            " what the latest succeeded run of an earlier stage left in its workspace"
+        )
+    if stage == "res" and not path:
+        raise ValueError("not an input: name a file or a folder of the resources, for example res:traffic/")
+    return value
+
+
+def _pattern(value: str) -> str:
+    if len(value) > MAX_PATTERN:
+        raise ValueError(f"a pattern has at most {MAX_PATTERN} characters")
+    try:
+        compiled = re.compile(value.encode())
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+    if compiled.match(b"") and not compiled.groups:
+        raise ValueError("this pattern matches every line")
+    return value
+
+
+def _progress(value: str) -> str:
+    if value and re.compile(_pattern(value).encode()).groups != 1:
+        raise ValueError(
+            "a progress pattern has one group, which is the percentage: for example 'epoch (\\d+)%'"
         )
     return value
+
+
+def _duration(value: object) -> object:
+    return value if value is None else parse_duration(value)
 
 
 def _name(value: str) -> str:
@@ -111,8 +144,17 @@ def _scalar_text(value: Any) -> Any:
 Name = Annotated[str, AfterValidator(_name)]
 Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=int | str)]
 EnvText = Annotated[str, BeforeValidator(_scalar_text, json_schema_input_type=str | int | float | bool)]
-Env = dict[Annotated[str, AfterValidator(_env_name)], EnvText]
+EnvName = Annotated[str, AfterValidator(_env_name)]
+Env = dict[EnvName, EnvText]
 Address = Annotated[str, AfterValidator(_input)]
+Pattern = Annotated[str, AfterValidator(_pattern)]
+Duration = Annotated[
+    Annotated[float, Field(gt=0, le=10**9)] | None,
+    BeforeValidator(_duration, json_schema_input_type=str | float | None),
+]
+Grace = Annotated[
+    float, Field(ge=0, le=86400), BeforeValidator(_duration, json_schema_input_type=str | float)
+]
 LostAfter = Annotated[
     Annotated[float, Field(gt=0)] | Literal["never"] | None,
     BeforeValidator(_lost_after, json_schema_input_type=str | float | None),
@@ -158,8 +200,24 @@ class Retry(_Definition):
     on: tuple[RetryOn, ...] = (RetryOn.NODE_LOST,)
 
 
+class Confirmation(StrEnum):
+    """Whether a stage that would start by itself asks a person first."""
+
+    NEVER = "never"
+    ONCE = "once"  # until it was confirmed once in the project
+    ALWAYS = "always"
+
+
+class Retention(_Definition):
+    """Which runs keep their files; records, results and logs of the others stay. Never touched: the latest run
+    of each stage, pinned runs, and what a queued or active run refers to."""
+
+    keep_last: int | None = Field(default=None, ge=1, le=10**6)  # succeeded runs per stage; None: all
+    keep_failed: bool = True  # the workspaces of failed runs, to look what went wrong
+
+
 class StageDefinition(_Definition):
-    """A preset for one step: image, command, environment, hardware."""
+    """A preset for one step: image, command, environment, hardware, and what counts as a good end."""
 
     name: Name
     description: str = ""
@@ -169,12 +227,24 @@ class StageDefinition(_Definition):
     user: str = ""
     workdir: str = ""
     env: Env = {}
-    inputs: tuple[
-        Address, ...
-    ] = ()  # res: addresses that are placed under /resources though no variable names them
+    # Placed under /resources though no variable names them; #STAGE:PATH under /resources/@stages/STAGE/PATH.
+    inputs: tuple[Address, ...] = ()
     requires: Requirements = Requirements()
+    require_env: tuple[EnvName, ...] = ()  # must have a value, else the project asks for it before the stage
+    confirmation: Confirmation | None = None  # None: as the pipeline says
+    timeout: Duration = None  # seconds of running time, then it is stopped: reason timeout
+    stall_timeout: Duration = None  # seconds without a byte of output, then it is stopped: reason stalled
+    stop_grace: Grace = STOP_GRACE  # seconds from SIGTERM to SIGKILL, to all its processes
     retry: Retry = Retry()
     lost_after: LostAfter = None  # seconds of observed silence; None: max(15 min, 5 % of the running time)
+    ok_exit_codes: tuple[Annotated[int, Field(ge=0, le=255)], ...] = Field(default=(0,), min_length=1)
+    fail_on: tuple[
+        Pattern, ...
+    ] = ()  # a line of output that matches one makes the run fail, whatever its code
+    progress: Annotated[str, AfterValidator(_progress)] = ""  # its group is the percentage; empty: any `NN %`
+    network: Literal["default", "none", "host"] = "default"  # host only where the node allows it
+    workspace: Literal["inherit", "empty"] = "inherit"
+    discardable: bool = False  # its workspace may be pruned once a later stage has succeeded
     comment: str = ""
 
 
@@ -184,6 +254,9 @@ class PipelineDefinition(_Definition):
     name: Name
     description: str = ""
     env: Env = {}
+    require_env: tuple[EnvName, ...] = ()  # of every stage
+    confirmation: Confirmation = Confirmation.NEVER  # of every stage that says nothing itself
+    retention: Retention = Retention()
     stages: tuple[StageDefinition, ...] = Field(min_length=1)
 
     @model_validator(mode="after")

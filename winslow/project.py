@@ -52,8 +52,9 @@ class Reason(StrEnum):
 
     EXIT_CODE = "exit_code"  # the command ended with another code than 0
     OOM = "oom"  # killed for its memory limit
-    TIMEOUT = "timeout"
-    STALLED = "stalled"
+    LOG_PATTERN = "log_pattern"  # it wrote a line that its stage calls a failure (`fail_on`)
+    TIMEOUT = "timeout"  # it ran longer than its stage allows
+    STALLED = "stalled"  # it wrote nothing for longer than its stage allows
     ABORTED = "aborted"  # a person stopped it
     NODE_LOST = "node_lost"  # the node was silent too long, or came back without the container
     IMAGE_UNAVAILABLE = "image_unavailable"
