@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from tests.services.servers import StoreService
 from winslow.store.address import StoreConfig
-from winslow.store.s3 import S3Store
+from winslow.store.s3 import COPY_PART, S3Store
 
 
 def config_of(service: StoreService, *, endpoint: str | None = None) -> StoreConfig:
@@ -21,10 +21,14 @@ def config_of(service: StoreService, *, endpoint: str | None = None) -> StoreCon
 
 @contextmanager
 def connected(
-    service: StoreService, *, endpoint: str | None = None, read_timeout: float = 60.0
+    service: StoreService,
+    *,
+    endpoint: str | None = None,
+    read_timeout: float = 60.0,
+    copy_part: int = COPY_PART,
 ) -> Iterator[S3Store]:
     """A client that is closed at the end."""
-    store = S3Store(config_of(service, endpoint=endpoint), read_timeout=read_timeout)
+    store = S3Store(config_of(service, endpoint=endpoint), read_timeout=read_timeout, copy_part=copy_part)
     try:
         yield store
     finally:

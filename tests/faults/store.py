@@ -110,6 +110,9 @@ class FaultyStore:
     def delete(self, key: str, *, if_match: str | None = None) -> None:
         self._send("delete", key, partial(self.inner.delete, key, if_match=if_match))
 
+    def copy(self, source: str, target: str) -> str:
+        return self._send("copy", target, partial(self.inner.copy, source, target))
+
     def walk(self, prefix: str) -> Iterator[ObjectInfo]:
         yield from self._send("walk", prefix, lambda: list(self.inner.walk(prefix)))
 

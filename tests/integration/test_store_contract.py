@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +33,7 @@ def store(request: pytest.FixtureRequest) -> Iterator[ObjectStore]:
         return
     service = request.getfixturevalue(request.param)
     assert isinstance(service, StoreService)
-    with connected(service.with_new_bucket()) as real:
+    with connected(service.with_new_bucket(), copy_part=5 * MIB) as real:
         yield real
 
 
@@ -131,6 +132,48 @@ def test_a_key_that_would_reach_another_place_is_refused_before_anything_is_sent
         store.get(key)
     with pytest.raises(InvalidInput):
         store.delete(key)
+
+
+@pytest.mark.parametrize("size", [0, 1000, 11 * MIB])  # the last one is copied in parts
+def test_a_copy_is_the_same_object_in_another_place(store: ObjectStore, size: int) -> None:
+    data = os.urandom(size)
+    sha256 = hashlib.sha256(data).hexdigest()
+    first = store.put("projects/p/input/a", data, sha256=sha256, content_type="video/mp4")
+    store.put("projects/q/input/a", b"what was there")
+    etag = store.copy("projects/p/input/a", "projects/q/input/a")
+    copied = store.stat("projects/q/input/a")
+    assert (copied.etag, copied.size, copied.sha256) == (etag, size, sha256)
+    assert store.get("projects/q/input/a").data == data
+    assert store.stat("projects/p/input/a").etag == first
+    assert store.list_uploads("projects/q/input/a") == []
+    store.delete("projects/p/input/a")
+    assert store.get("projects/q/input/a").data == data
+
+
+def test_an_object_that_was_uploaded_in_parts_is_copied_whole(store: ObjectStore) -> None:
+    data = os.urandom(5 * MIB) + b"the end"
+    upload = store.create_upload("resources/big", sha256="cd" * 32)
+    parts = [
+        store.upload_part("resources/big", upload, number, data[(number - 1) * 5 * MIB :][: 5 * MIB])
+        for number in (1, 2)
+    ]
+    store.complete_upload("resources/big", upload, parts)
+    store.copy("resources/big", "resources/copy")
+    assert store.get("resources/copy").data == data
+    assert store.stat("resources/copy").sha256 == "cd" * 32
+
+
+def test_a_copy_of_nothing_is_not_found_and_odd_keys_are_copied(store: ObjectStore) -> None:
+    with pytest.raises(NotFound, match="projects/none"):
+        store.copy("projects/none", "projects/copy")
+    with pytest.raises(NotFound):
+        store.stat("projects/copy")
+    for number, key in enumerate(ODD_KEYS):
+        store.put(key, key.encode())
+        store.copy(key, f"{key}.{number}")
+        assert store.get(f"{key}.{number}").data == key.encode()
+    with pytest.raises(InvalidInput):
+        store.copy(ODD_KEYS[0], "resources/../a")
 
 
 def test_a_walk_gives_every_object_below_a_prefix_with_its_etag(store: ObjectStore) -> None:

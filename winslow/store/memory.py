@@ -95,6 +95,14 @@ class MemoryStore:
                 raise Conflict(f"{self}: {key} was changed meanwhile")
             self._objects.pop(key, None)
 
+    def copy(self, source: str, target: str) -> str:
+        """See port."""
+        check_key(target)
+        found = self._find(source)
+        etag = hashlib.md5(found.data, usedforsecurity=False).hexdigest()
+        with self._lock:
+            return self._keep(target, found.data, etag, found.info.sha256, found.content_type)
+
     def walk(self, prefix: str) -> Iterator[ObjectInfo]:
         """See port; what it shows is the state at the first step."""
         with self._lock:

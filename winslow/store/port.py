@@ -89,6 +89,13 @@ class ObjectStore(Protocol):
 
         MinIO ignores the condition: there it is looked at just before, which is no decision to build on."""
 
+    def copy(self, source: str, target: str) -> str:
+        """Let the store copy an object, none of its bytes passing through here; the copy's ETag.
+
+        Content type and sha256 stay; an object of several parts gets another ETag, and so may a large one.
+        What `target` held is replaced in one step. Raises NotFound without `source`, Conflict when it was
+        replaced while a large one was copied."""
+
     def walk(self, prefix: str) -> Iterator[ObjectInfo]:
         """Every object below `prefix`, in key order, fetched in pages of 1,000."""
 
