@@ -21,7 +21,7 @@ from broker.session import Received, Session
 from broker.topics import Topic
 from node_agent import needs, recovery
 from node_agent.alive import Alive, Lookout
-from node_agent.attempt import Attempt, Tools
+from node_agent.attempt import Attempt
 from node_agent.bidding import Bidding, Estimate
 from node_agent.clock import Clock
 from node_agent.entropy import Entropy
@@ -29,6 +29,7 @@ from node_agent.hardware import Sampler
 from node_agent.journal import AttemptJournal
 from node_agent.mirror import Mirror
 from node_agent.reservations import Key, Reservations
+from node_agent.tools import Tools
 from winslow import metrics
 from winslow.election import Claim, ClaimResult
 from winslow.errors import Conflict, InvalidInput, NotFound, Refused, Unreachable, WinslowError

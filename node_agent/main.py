@@ -21,7 +21,6 @@ from broker import topics
 from broker.session import Session, Will
 from node_agent import hardware
 from node_agent.agent import Agent, Identity
-from node_agent.attempt import Tools
 from node_agent.cache import Cache
 from node_agent.clock import Clock
 from node_agent.journal import DataDirectory, Journals
@@ -30,6 +29,7 @@ from node_agent.runtime.docker import DockerRuntime
 from node_agent.runtime.port import ContainerRuntime, RuntimeFailure
 from node_agent.runtime.process import ProcessRuntime
 from node_agent.strategy import choose_strategy
+from node_agent.tools import Tools
 from winslow.config import AgentSettings, Config
 from winslow.errors import NotFound, Refused, Unreachable, UsageError, WinslowError
 from winslow.node import NodeState, Presence

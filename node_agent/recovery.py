@@ -19,9 +19,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from node_agent import tree
-from node_agent.attempt import Tools
 from node_agent.journal import AttemptJournal, BadJournal, Step
 from node_agent.mirror import Mirror
+from node_agent.tools import Tools
 from winslow.project import Project
 
 

@@ -1,0 +1,144 @@
+"""From the claim to a container that has been started: image, files, container (design 6)."""
+
+from __future__ import annotations
+
+import asyncio
+from fnmatch import fnmatchcase as fnmatch
+
+from broker.messages import Phase
+from node_agent import environment, needs
+from node_agent.held import Held
+from node_agent.journal import Step
+from node_agent.runtime.port import ContainerSpec, Labels, RuntimeFailure
+from winslow.errors import NotFound
+from winslow.placement import size_text
+from winslow.project import Run
+
+
+async def prepare(held: Held) -> None:
+    """Image and files, both at once; the journal is at PLACED then.
+
+    Raises RuntimeFailure for an image that cannot be had or is refused, NotFound and InvalidInput for files.
+    """
+    tools, run, journal = held.tools, held.run, held.journal
+    held.telling.claimed(run)
+    image = asyncio.create_task(_image(held, run), name=f"image {journal.name}")
+    place = asyncio.create_task(_place(held, run), name=f"place {journal.name}")
+    try:
+        digest, _ = await asyncio.gather(image, place)
+    finally:
+        for task in (image, place):
+            task.cancel()
+        await asyncio.gather(image, place, return_exceptions=True)
+    await held.record(Step.PLACED, image_digest=digest, stage=run.stage.name, runtime=tools.runtime.name)
+
+
+async def start(held: Held) -> None:
+    """Create the container and start it. Raises RuntimeFailure; Aborted and Displaced while an engine is away."""
+    tools, run = held.tools, held.run
+    spec = await _spec(held, run)
+    container = await held.engine(lambda: tools.runtime.create(spec), interruptible=True)
+    await held.record(Step.CREATED, container=container)
+    held.telling.event(
+        "starting",  # told before, so that it stands before the stage's first line
+        f"starting {' '.join(run.stage.command) or run.stage.image}"[:400],
+        {"container": container, "gpus": list(held.journal.gpus)},
+    )
+    await held.engine(lambda: tools.runtime.start(container), interruptible=True)
+    await held.record(Step.STARTED)
+
+
+async def _image(held: Held, run: Run) -> str:
+    tools, image = held.tools, run.stage.image
+    if run.stage.user and not tools.allow_user:
+        raise RuntimeFailure(
+            f"node {tools.node} does not let a stage choose its user ('{run.stage.user}')",
+            kind="refused_by_node",
+            hint="leave `user` out, or allow it in the node's configuration: [agent] allow_user",
+        )
+    if not any(fnmatch(image, pattern) for pattern in tools.images):
+        raise RuntimeFailure(
+            f"node {tools.node} does not allow the image {image}",
+            kind="refused_by_node",
+            hint="its configuration says which: [agent] images",
+        )
+    runtime = tools.runtime
+    if await held.engine(lambda: runtime.has_image(image)):
+        return await held.engine(lambda: runtime.ensure_image(image, lambda _done, _all: None))
+    held.telling.event("pull", f"pulling image {image}")
+
+    def progress(done: int, total: int) -> None:
+        held.telling.progress(Phase.PULL, done=done, total=total)
+
+    digest = await held.engine(lambda: runtime.ensure_image(image, progress))
+    held.telling.event("pulled", f"image {image} is here")
+    return digest
+
+
+async def _place(held: Held, run: Run) -> None:
+    tools, project, k = held.tools, held.project, held.journal.attempt
+    found = await held.patiently(
+        lambda: held.blocking(lambda: needs.find(tools.store, project, run, attempt=k))
+    )
+    if found.missing:
+        raise NotFound("; ".join(found.missing))
+    sources = found.plan.sources()
+    total = sum(source.size for source in sources)
+    cold = tools.bytes_to_fetch(found.plan)
+    done = 0
+    loop = asyncio.get_running_loop()
+
+    def progress(more: int) -> None:
+        nonlocal done
+        done += more
+        loop.call_soon_threadsafe(lambda: held.telling.progress(Phase.FETCH, done=done, total=total))
+
+    started = tools.clock.monotonic()
+    await held.patiently(
+        lambda: held.blocking(
+            lambda: tools.placer.place(
+                found.plan, progress=progress, cancelled=lambda: held.leaving or held.interrupted()
+            )
+        )
+    )
+    files = len(sources)
+    if files:
+        held.telling.event(
+            "fetched",
+            f"{files} file{'s' if files != 1 else ''} in place, {size_text(cold)} of {size_text(total)} fetched"
+            f" in {tools.clock.monotonic() - started:.1f} s (the rest was cached)",
+            {"files": files, "bytes": total, "fetched": cold},
+        )
+
+
+async def _spec(held: Held, run: Run) -> ContainerSpec:
+    tools, journal, project = held.tools, held.journal, held.project
+    placed = await held.placed()
+    places = tools.runtime.places(placed.mounts)
+    stage = run.stage
+    return ContainerSpec(
+        name=f"winslow-{tools.site}-{journal.project}-{journal.run}.{journal.attempt}-{journal.claim[:8]}",
+        labels=Labels(
+            site=tools.site,
+            node_uuid=tools.node_uuid,
+            project=journal.project,
+            run=journal.run,
+            attempt=journal.attempt,
+            claim=journal.claim,
+        ),
+        image=stage.image,
+        directory=tools.journals.directory(journal.project, journal.run, journal.attempt),
+        command=stage.command,
+        entrypoint=stage.entrypoint,
+        environment=environment.resolve(
+            project_id=project.id, project_name=project.name, run=run, places=places, gpus=len(journal.gpus)
+        ),
+        mounts=placed.mounts,
+        workdir=stage.workdir or environment.WORKSPACE,
+        user=stage.user,
+        cpus=stage.requires.cpus,
+        memory=stage.requires.memory,
+        shm=stage.requires.shm,
+        gpus=journal.gpus,
+        log_limit=tools.log_limit,
+    )
