@@ -16,6 +16,7 @@ starts = st.tuples(st.integers(0, 10**16 - 1), st.integers(0, 10**12))
 def test_a_documents_key_gives_the_id_back(name: str) -> None:
     assert layout.project_of_document(layout.project_document(name)) == name
     assert layout.pipeline_of_document(layout.pipeline_document(name)) == name
+    assert layout.node_of_document(layout.node_document(name)) == name
 
 
 @given(ids, st.integers(1, 10**9))

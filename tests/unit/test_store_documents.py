@@ -181,11 +181,13 @@ def test_unknown_fields_of_a_newer_program_survive_a_change(inner: MemoryStore) 
 
 def test_the_listing_holds_documents_and_nothing_else(inner: MemoryStore) -> None:
     inner.put("documents/pipelines/traffic.json", b"{}")
+    inner.put("documents/nodes/ws3.json", b"{}")
     inner.put("documents/projects/README", b"left here by somebody")
     inner.put("projects/count-abcd/input/video.mp4", b"")
     listing = Documents(inner).listing()
     assert list(listing.projects) == [PROJECT]
     assert list(listing.pipelines) == ["traffic"]
+    assert list(listing.nodes) == ["ws3"]
     assert Documents(inner).project_etags() == {PROJECT: inner.get(KEY).etag}
 
 

@@ -11,6 +11,7 @@ from winslow.store import layout
 def test_the_keys_are_those_of_the_design() -> None:
     assert layout.project_document("ulm-abcd") == "documents/projects/ulm-abcd.json"
     assert layout.pipeline_document("traffic") == "documents/pipelines/traffic.json"
+    assert layout.node_document("ws3") == "documents/nodes/ws3.json"
     assert layout.pipeline_text("traffic", 3) == "pipelines/traffic/3.yaml"
     assert layout.resource("traffic/ulm.mp4") == "resources/traffic/ulm.mp4"
     assert layout.project_input("ulm-abcd", "a/b.txt") == "projects/ulm-abcd/input/a/b.txt"
@@ -35,6 +36,7 @@ def test_a_name_cannot_leave_its_place(name: str) -> None:
     for make in (
         layout.project_document,
         layout.pipeline_document,
+        layout.node_document,
         layout.pipeline_texts,
         layout.project,
         layout.project_input,
@@ -72,6 +74,8 @@ def test_only_a_documents_own_key_names_it() -> None:
         assert layout.project_of_document(key) is None
     assert layout.pipeline_of_document("documents/pipelines/traffic.json") == "traffic"
     assert layout.pipeline_of_document("documents/projects/traffic.json") is None
+    assert layout.node_of_document("documents/nodes/ws3.json") == "ws3"
+    assert layout.node_of_document("documents/projects/ws3.json") is None
     assert layout.revision_of_text("pipelines/traffic/12.yaml") == 12
     assert layout.revision_of_text("pipelines/traffic/x.yaml") is None
     assert layout.segment_start("projects/p/runs/1.1/log/notes.txt") is None

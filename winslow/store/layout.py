@@ -3,6 +3,7 @@
     site.json                                             who this store belongs to
     documents/projects/<id>.json                          project documents, nothing else under documents/
     documents/pipelines/<name>.json                       pipelines' heads
+    documents/nodes/<name>.json                           what people want of nodes
     pipelines/<name>/<revision>.yaml                      a definition as the user wrote it
     resources/<path>                                      the global pool of inputs
     projects/<id>/input/<path>                            a project's own uploads
@@ -31,6 +32,7 @@ SITE = "site.json"
 DOCUMENTS = "documents/"
 PROJECT_DOCUMENTS = "documents/projects/"
 PIPELINE_DOCUMENTS = "documents/pipelines/"
+NODE_DOCUMENTS = "documents/nodes/"
 RESOURCES = "resources/"
 ALIVE = "alive/"
 
@@ -87,6 +89,16 @@ def pipeline_document(name: str) -> str:
 def pipeline_of_document(key: str) -> str | None:
     """The pipeline's name from its head's key; None for any other key."""
     return _name_of(key, PIPELINE_DOCUMENTS, NAME)
+
+
+def node_document(name: str) -> str:
+    """The key of a node's wish."""
+    return f"{NODE_DOCUMENTS}{_checked(NAME, name, 'a name of a node')}.json"
+
+
+def node_of_document(key: str) -> str | None:
+    """The node's name from its wish's key; None for any other key."""
+    return _name_of(key, NODE_DOCUMENTS, NAME)
 
 
 def _name_of(key: str, prefix: str, pattern: re.Pattern[str]) -> str | None:

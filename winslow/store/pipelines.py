@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from winslow.errors import Conflict, InvalidInput, NotFound, StoreUnreachable
 from winslow.project import SCHEMA
 from winslow.store import layout
-from winslow.store.documents import JSON
+from winslow.store.conditional import JSON
 from winslow.store.patience import Patience
 from winslow.store.port import ObjectStore
 
