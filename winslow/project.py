@@ -235,6 +235,15 @@ def encode(document: Project | Tombstone) -> bytes:
     return (document.model_dump_json(indent=1, exclude_defaults=False) + "\n").encode()
 
 
+def check_schema(schema: int, *, key: str) -> None:
+    """Raises InvalidInput naming `key` for a document that a newer program wrote."""
+    if schema > SCHEMA:
+        raise InvalidInput(
+            f"{key}: written by a newer Winslow (schema {schema}, this program knows {SCHEMA})",
+            hint="install the newer version here",
+        )
+
+
 def decode(data: bytes, *, key: str, project_id: str | None = None) -> Project | Tombstone:
     """Read and validate a document; `project_id` is the id its key stands for.
 
@@ -245,11 +254,7 @@ def decode(data: bytes, *, key: str, project_id: str | None = None) -> Project |
         schema = raw.get("schema") if isinstance(raw, dict) else None
         if not isinstance(schema, int) or not isinstance(raw, dict):
             raise InvalidInput(f"{key}: not a project document")
-        if schema > SCHEMA:
-            raise InvalidInput(
-                f"{key}: written by a newer Winslow (schema {schema}, this program knows {SCHEMA})",
-                hint="install the newer version here",
-            )
+        check_schema(schema, key=key)
         model = Tombstone if raw.get("deleting") else Project
         document = model.model_validate(raw)
     except ValidationError as error:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from winslow.errors import Conflict, InvalidInput, NotFound, StoreUnreachable
-from winslow.project import SCHEMA
+from winslow.project import SCHEMA, check_schema
 from winslow.store import layout
 from winslow.store.conditional import JSON
 from winslow.store.patience import Patience
@@ -160,11 +160,7 @@ class Pipelines:
             head = PipelineHead.model_validate_json(blob.data)
         except ValidationError as error:
             raise InvalidInput(f"{key}: not a valid pipeline document: {error}") from error
-        if head.schema_ > SCHEMA:
-            raise InvalidInput(
-                f"{key}: written by a newer Winslow (schema {head.schema_}, this program knows {SCHEMA})",
-                hint="install the newer version here",
-            )
+        check_schema(head.schema_, key=key)
         return head, blob.etag
 
     def _claim(self, name: str, data: bytes, revision: int) -> int:
