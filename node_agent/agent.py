@@ -35,9 +35,9 @@ from winslow.election import Claim, ClaimResult
 from winslow.errors import Conflict, InvalidInput, NotFound, Refused, Unreachable, WinslowError
 from winslow.lifecycle import Claimed, Disowned
 from winslow.node import ActiveRun, Hardware, NodeState, Presence
-from winslow.pipeline import LostAfter
 from winslow.placement import UNKNOWN_IMAGE
 from winslow.project import Project, Run, Tombstone
+from winslow.quantities import LostAfter
 from winslow.store.documents import Documents
 from winslow.store.port import ObjectStore
 

@@ -19,8 +19,8 @@ from winslow.errors import Conflict, NotFound, Refused, WinslowError
 from winslow.lifecycle import Lost
 from winslow.loss import Loss, Mark, Watch, held_in, period
 from winslow.node import NodeState, Presence
-from winslow.pipeline import LostAfter
 from winslow.project import Project, Tombstone
+from winslow.quantities import LostAfter
 from winslow.store import layout
 from winslow.store.port import ObjectStore
 

@@ -34,7 +34,8 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from winslow.errors import InvalidInput, UsageError
-from winslow.pipeline import Env, Name, Size
+from winslow.pipeline import Env, Name
+from winslow.quantities import Size
 from winslow.store.address import StoreConfig
 from winslow.validation import explain, shown
 

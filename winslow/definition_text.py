@@ -79,8 +79,8 @@ def read(text: str, *, source: str) -> PipelineDefinition:
     except ValidationError as error:
         known = {problem.key for problem in reading.problems}
         for fault in explain(error, PipelineDefinition):
-            # The models' own rule about stage names has no path; `check_stage_names` knows the place.
-            if fault.path and shown(fault.path) not in known:
+            # Of two stages with one name `check_stage_names` has said more: where the first one stands.
+            if shown(fault.path) not in known:
                 position = _nearest_position(reading, fault.path, on_key=fault.on_key)
                 reading.fault(fault.path, position, fault.message, fault.nearest)
         raise InvalidDefinition(reading.problems[:MAX_PROBLEMS]) from None

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from winslow.errors import InvalidInput
-from winslow.pipeline import LostAfter
 from winslow.project import Project, Tombstone
+from winslow.quantities import LostAfter
 
 LONGEST_PERIOD, SHORTEST_PERIOD = 30.0, 0.5
 PERIODS = 10

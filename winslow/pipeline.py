@@ -8,76 +8,20 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from winslow.quantities import Duration, Grace, LostAfter, Size
+from winslow.validation import BrokenRules, Fault
+
 NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B?|B)?", re.IGNORECASE)
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)")
-_UNITS = {
-    "": 1, "B": 1, "K": 10**3, "KB": 10**3, "KI": 2**10, "KIB": 2**10, "M": 10**6, "MB": 10**6, "MI": 2**20,
-    "MIB": 2**20, "G": 10**9, "GB": 10**9, "GI": 2**30, "GIB": 2**30, "T": 10**12, "TB": 10**12, "TI": 2**40,
-    "TIB": 2**40,
-}  # fmt: skip
 MAX_PATTERN = 1000
 STOP_GRACE = 10.0
 """Seconds between SIGTERM and SIGKILL where a stage says nothing, as `docker stop` gives."""
-
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-def parse_size(value: object) -> int:
-    """Bytes from `8GiB` or `500 MB`; an int is bytes already. Raises ValueError naming the units.
-
-    A text without a unit is refused (but for 0): `memory: 16` in a file means gigabytes to its writer.
-    """
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    text = value.strip() if isinstance(value, str) else ""
-    match = _SIZE.fullmatch(text)
-    if match is None or (not match[2] and float(match[1])):
-        raise ValueError(
-            "not a size: write a number with KiB, MiB, GiB or TiB (or KB, MB, GB, TB), for example 8GiB"
-            + _nearest_unit(text, ("B", "KiB", "MiB", "GiB", "TiB", "KB", "MB", "GB", "TB"))
-        )
-    return int(float(match[1]) * _UNITS[(match[2] or "").upper()])
-
-
-def parse_duration(value: object) -> float:
-    """Seconds from `90s`, `15m`, `2h` or `3d`; a number is seconds already. Raises ValueError."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    text = value.strip() if isinstance(value, str) else ""
-    match = _DURATION.fullmatch(text)
-    if match is None:
-        raise ValueError(
-            "not a duration: write a number with s, m, h or d, for example 15m"
-            + _nearest_unit(text, tuple(_SECONDS), {"sec": "s", "min": "m", "hour": "h", "day": "d"})
-        )
-    return float(match[1]) * _SECONDS[match[2]]
-
-
-def _nearest_unit(text: str, units: tuple[str, ...], words: Mapping[str, str] = MappingProxyType({})) -> str:
-    """A suggestion to append, when `text` is a number with a wrong unit; else nothing."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)", text)
-    if match is None:
-        return ""
-    number, given = match.groups()
-    for word, unit in words.items():
-        if given.lower().startswith(word):
-            return f"; did you mean {number}{unit}?"
-    folded = {unit.lower(): unit for unit in units}
-    close = difflib.get_close_matches(given.lower(), folded, n=1, cutoff=0.5)
-    return f"; did you mean {number}{folded[close[0]]}?" if close else ""
-
-
-def _lost_after(value: object) -> object:
-    return value if value is None or value == "never" else parse_duration(value)
 
 
 def _input(value: str) -> str:
@@ -94,28 +38,27 @@ def _input(value: str) -> str:
     return value
 
 
-def _pattern(value: str) -> str:
+def _compiled(value: str) -> re.Pattern[bytes]:
     if len(value) > MAX_PATTERN:
         raise ValueError(f"a pattern has at most {MAX_PATTERN} characters")
     try:
-        compiled = re.compile(value.encode())
+        return re.compile(value.encode())
     except (re.error, RecursionError, OverflowError) as error:
         raise ValueError(f"not a regular expression: {error}") from None
-    if compiled.match(b"") and not compiled.groups:
-        raise ValueError("this pattern matches every line")
+
+
+def _failure(value: str) -> str:
+    if _compiled(value).search(b""):
+        raise ValueError("this pattern matches an empty line, so every run would fail")
     return value
 
 
 def _progress(value: str) -> str:
-    if value and re.compile(_pattern(value).encode()).groups != 1:
+    if value and _compiled(value).groups != 1:
         raise ValueError(
             "a progress pattern has one group, which is the percentage: for example 'epoch (\\d+)%'"
         )
     return value
-
-
-def _duration(value: object) -> object:
-    return value if value is None else parse_duration(value)
 
 
 def _name(value: str) -> str:
@@ -142,23 +85,11 @@ def _scalar_text(value: Any) -> Any:
 
 
 Name = Annotated[str, AfterValidator(_name)]
-Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=int | str)]
 EnvText = Annotated[str, BeforeValidator(_scalar_text, json_schema_input_type=str | int | float | bool)]
 EnvName = Annotated[str, AfterValidator(_env_name)]
 Env = dict[EnvName, EnvText]
 Address = Annotated[str, AfterValidator(_input)]
-Pattern = Annotated[str, AfterValidator(_pattern)]
-Duration = Annotated[
-    Annotated[float, Field(gt=0, le=10**9)] | None,
-    BeforeValidator(_duration, json_schema_input_type=str | float | None),
-]
-Grace = Annotated[
-    float, Field(ge=0, le=86400), BeforeValidator(_duration, json_schema_input_type=str | float)
-]
-LostAfter = Annotated[
-    Annotated[float, Field(gt=0)] | Literal["never"] | None,
-    BeforeValidator(_lost_after, json_schema_input_type=str | float | None),
-]
+Pattern = Annotated[str, AfterValidator(_failure)]
 
 
 class _Definition(BaseModel):
@@ -166,23 +97,25 @@ class _Definition(BaseModel):
 
 
 class GpuRequirement(_Definition):
-    """GPUs a stage needs, each at least `memory` bytes, all of one vendor."""
+    """GPUs a stage needs, all of one vendor."""
 
-    count: int = Field(default=1, ge=1, le=64)
-    vendor: Literal["nvidia"] = "nvidia"
-    memory: Size = 0
-    name: str = ""  # a part of the model's name, for example "A5000"; case does not count
+    count: int = Field(default=1, ge=1, le=64, description="How many.")
+    vendor: Literal["nvidia"] = Field(default="nvidia", description="Who made them.")
+    memory: Size = Field(default=0, description="Memory that each one has at least, for example 24GiB.")
+    name: str = Field(
+        default="", description='A part of the model\'s name, for example "A5000"; case does not count.'
+    )
 
 
 class Requirements(_Definition):
-    """What one stage takes from a node. `memory`, `shm` and `disk` in bytes, `cpus` in cores."""
+    """What a stage takes from its node. Memory and CPUs are limits, too."""
 
-    cpus: float = Field(default=1.0, gt=0, le=4096)
-    memory: Size = 1 << 30
-    gpus: GpuRequirement | None = None
-    shm: Size = 64 << 20
-    disk: Size = 0
-    tags: tuple[str, ...] = ()
+    cpus: float = Field(default=1.0, gt=0, le=4096, description="Cores; parts of one are fine.")
+    memory: Size = Field(default=1 << 30, description="Memory; a stage that uses more is killed.")
+    gpus: GpuRequirement | None = Field(default=None, description="GPUs, for this stage alone.")
+    shm: Size = Field(default=64 << 20, description="Size of /dev/shm.")
+    disk: Size = Field(default=0, description="Free disk space that the node has at least.")
+    tags: tuple[str, ...] = Field(default=(), description="Labels that the node has, every one of them.")
 
 
 class RetryOn(StrEnum):
@@ -196,8 +129,8 @@ class RetryOn(StrEnum):
 class Retry(_Definition):
     """How often, and after which reasons, a run goes back to the queue by itself."""
 
-    max: int = Field(default=1, ge=0, le=100)
-    on: tuple[RetryOn, ...] = (RetryOn.NODE_LOST,)
+    max: int = Field(default=1, ge=0, le=100, description="How often at most.")
+    on: tuple[RetryOn, ...] = Field(default=(RetryOn.NODE_LOST,), description="After which reasons.")
 
 
 class Confirmation(StrEnum):
@@ -212,62 +145,110 @@ class Retention(_Definition):
     """Which runs keep their files; records, results and logs of the others stay. Never touched: the latest run
     of each stage, pinned runs, and what a queued or active run refers to."""
 
-    keep_last: int | None = Field(default=None, ge=1, le=10**6)  # succeeded runs per stage; None: all
-    keep_failed: bool = True  # the workspaces of failed runs, to look what went wrong
+    keep_last: int | None = Field(
+        default=None, ge=1, le=10**6, description="How many succeeded runs of each stage; without it all."
+    )
+    keep_failed: bool = Field(
+        default=True, description="Keep the workspaces of failed runs, to look what went wrong."
+    )
 
 
 class StageDefinition(_Definition):
-    """A preset for one step: image, command, environment, hardware, and what counts as a good end."""
+    """One step: image, command, environment, hardware, and what counts as a good end."""
 
-    name: Name
-    description: str = ""
-    image: str = Field(min_length=1, max_length=1024)
-    command: tuple[str, ...] = ()
-    entrypoint: tuple[str, ...] | None = None
-    user: str = ""
-    workdir: str = ""
-    env: Env = {}
-    # Placed under /resources though no variable names them; #STAGE:PATH under /resources/@stages/STAGE/PATH.
-    inputs: tuple[Address, ...] = ()
-    requires: Requirements = Requirements()
-    require_env: tuple[EnvName, ...] = ()  # must have a value, else the project asks for it before the stage
-    confirmation: Confirmation | None = None  # None: as the pipeline says
-    timeout: Duration = None  # seconds of running time, then it is stopped: reason timeout
-    stall_timeout: Duration = None  # seconds without a byte of output, then it is stopped: reason stalled
-    stop_grace: Grace = STOP_GRACE  # seconds from SIGTERM to SIGKILL, to all its processes
-    retry: Retry = Retry()
-    lost_after: LostAfter = None  # seconds of observed silence; None: max(15 min, 5 % of the running time)
-    ok_exit_codes: tuple[Annotated[int, Field(ge=0, le=255)], ...] = Field(default=(0,), min_length=1)
-    fail_on: tuple[
-        Pattern, ...
-    ] = ()  # a line of output that matches one makes the run fail, whatever its code
-    progress: Annotated[str, AfterValidator(_progress)] = ""  # its group is the percentage; empty: any `NN %`
-    network: Literal["default", "none", "host"] = "default"  # host only where the node allows it
-    workspace: Literal["inherit", "empty"] = "inherit"
-    discardable: bool = False  # its workspace may be pruned once a later stage has succeeded
-    comment: str = ""
+    name: Name = Field(
+        description="What people call it: small letters, digits, '.', '_', '-'; once in a pipeline."
+    )
+    description: str = Field(default="", description="What it does, for people.")
+    image: str = Field(min_length=1, max_length=1024, description="The container image.")
+    command: tuple[str, ...] = Field(
+        default=(), description="Program and arguments; without it the image's own."
+    )
+    entrypoint: tuple[str, ...] | None = Field(
+        default=None, description="In place of the image's entry point; [] for none."
+    )
+    user: str = Field(default="", description="The user in the container, where the node allows it.")
+    workdir: str = Field(default="", description="Where the command starts; without it the workspace.")
+    env: Env = Field(
+        default={},
+        description="Environment; an address (res:FILE, PROJECT#RUN:FILE) is fetched and becomes its path.",
+    )
+    inputs: tuple[Address, ...] = Field(
+        default=(),
+        description="Files that are fetched though no variable names them: res:PATH lies at /resources/PATH, "
+        "#STAGE:PATH, from the latest succeeded run of an earlier stage, at /resources/@stages/STAGE/PATH.",
+    )
+    requires: Requirements = Field(default=Requirements(), description="What it takes from its node.")
+    require_env: tuple[EnvName, ...] = Field(
+        default=(),
+        description="Variables that must have a value; the project asks for them before the stage.",
+    )
+    confirmation: Confirmation | None = Field(
+        default=None,
+        description="Whether a person confirms before it starts by itself: never, once in a project, or always; "
+        "without it as the pipeline says.",
+    )
+    timeout: Duration = Field(
+        default=None, description="Running time after which it is stopped and has failed."
+    )
+    stall_timeout: Duration = Field(
+        default=None, description="Time without any output after which it is stopped and has failed."
+    )
+    stop_grace: Grace = Field(
+        default=STOP_GRACE, description="Time between SIGTERM and SIGKILL, for all its processes."
+    )
+    retry: Retry = Field(default=Retry(), description="When a run is tried again without asking.")
+    lost_after: LostAfter = Field(
+        default=None,
+        description="LostAfter of its node after which the run is taken for lost, or never; without it 15m or 5 % of "
+        "its running time, whichever is longer.",
+    )
+    ok_exit_codes: tuple[Annotated[int, Field(ge=0, le=255)], ...] = Field(
+        default=(0,), min_length=1, description="Exit codes that count as success."
+    )
+    fail_on: tuple[Pattern, ...] = Field(
+        default=(),
+        description="Regular expressions; a line of output that one is found in makes the run fail, whatever its code.",
+    )
+    progress: Annotated[str, AfterValidator(_progress)] = Field(
+        default="",
+        description="A regular expression with one group, the percentage; without it any `NN %` in a line counts.",
+    )
+    network: Literal["default", "none", "host"] = Field(
+        default="default", description="The container's network; host only where the node allows it."
+    )
+    workspace: Literal["inherit", "empty"] = Field(
+        default="inherit",
+        description="Take over the workspace of the stage before, or begin with an empty one.",
+    )
+    discardable: bool = Field(
+        default=False, description="Its workspace may be pruned once a later stage has succeeded."
+    )
+    comment: str = Field(default="", description="Anything else worth knowing, for people.")
 
 
 class PipelineDefinition(_Definition):
-    """A named, ordered list of stages with common environment; at least one stage, names unique."""
+    """A named, ordered list of stages with common environment."""
 
-    name: Name
-    description: str = ""
-    env: Env = {}
-    require_env: tuple[EnvName, ...] = ()  # of every stage
-    confirmation: Confirmation = Confirmation.NEVER  # of every stage that says nothing itself
-    retention: Retention = Retention()
-    stages: tuple[StageDefinition, ...] = Field(min_length=1)
+    name: Name = Field(description="What people call it: small letters, digits, '.', '_', '-'.")
+    description: str = Field(default="", description="What it is for, for people.")
+    env: Env = Field(default={}, description="Environment of every stage; a stage's own stands over it.")
+    require_env: tuple[EnvName, ...] = Field(
+        default=(), description="Variables that must have a value before any stage."
+    )
+    confirmation: Confirmation = Field(
+        default=Confirmation.NEVER, description="Whether a person confirms a stage that says nothing itself."
+    )
+    retention: Retention = Field(default=Retention(), description="Which runs keep their files.")
+    stages: tuple[StageDefinition, ...] = Field(
+        min_length=1, description="The stages in their order, at least one."
+    )
 
     @model_validator(mode="after")
-    def _unique(self) -> PipelineDefinition:
-        seen: set[str] = set()
-        for stage in self.stages:
-            if stage.name in seen:
-                raise ValueError(
-                    f"two stages are called '{stage.name}'; a stage's name is unique in its pipeline"
-                )
-            seen.add(stage.name)
+    def _rules(self) -> PipelineDefinition:
+        faults = [*_twice(self.stages), *_not_earlier(self.stages)]
+        if faults:
+            raise BrokenRules(faults)
         return self
 
     def stage(self, name: str) -> StageDefinition | None:
@@ -279,6 +260,42 @@ class PipelineDefinition(_Definition):
         names = [stage.name for stage in self.stages]
         position = names.index(name) + 1 if name in names else len(names)
         return self.stages[position] if position < len(names) else None
+
+
+def _stage_of(address: str) -> str | None:
+    """The stage that an input is taken from (`#STAGE:PATH`); None for a resource."""
+    return address[1:].partition(":")[0] if address.startswith("#") else None
+
+
+def _twice(stages: tuple[StageDefinition, ...]) -> Iterator[Fault]:
+    seen: set[str] = set()
+    for index, stage in enumerate(stages):
+        if stage.name in seen:
+            message = f"two stages are called '{stage.name}'; a stage's name is unique in its pipeline"
+            yield Fault(("stages", index, "name"), message)
+        seen.add(stage.name)
+
+
+def _not_earlier(stages: tuple[StageDefinition, ...]) -> Iterator[Fault]:
+    """Inputs from a stage that is not there before the one that wants them."""
+    names = [stage.name for stage in stages]
+    for index, stage in enumerate(stages):
+        for place, address in enumerate(stage.inputs):
+            wanted, earlier = _stage_of(address), names[:index]
+            if wanted is None or wanted in earlier:
+                continue
+            close = difflib.get_close_matches(wanted, earlier, n=1, cutoff=0.5)
+            if wanted == stage.name:
+                what = "a stage cannot take inputs from itself"
+            elif wanted in names:
+                what = f"stage '{wanted}' comes after this one"
+            else:
+                what = f"there is no stage '{wanted}'"
+            if close:
+                what += f"; did you mean '{close[0]}'?"
+            else:
+                what += "; earlier ones: " + (", ".join(earlier) or "none, this is the first")
+            yield Fault(("stages", index, "inputs", place), what, close[0] if close else "")
 
 
 def parse(text: str, *, source: str) -> PipelineDefinition:

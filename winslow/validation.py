@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 import re
 import types
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -22,6 +22,7 @@ _SENTENCES = {
     "int_from_float": "a whole number is expected here",
     "float_parsing": "a number is expected here",
     "string_too_short": "this must not be empty",
+    "too_short": "at least one item is expected here",
     "finite_number": "a finite number is expected here",
     "bool_parsing": "true or false is expected here",
 }
@@ -37,6 +38,14 @@ class Fault:
     message: str
     nearest: str = ""
     on_key: bool = False
+
+
+class BrokenRules(ValueError):
+    """What a model's validator raises for rules between its parts; the paths begin at that model."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("; ".join(f"{shown(fault.path)}: {fault.message}" for fault in faults))
 
 
 def shown(path: Path) -> str:
@@ -62,6 +71,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> Iterator[Fault]:
             yield Fault(path, f"the key '{key}' is missing", key)
         elif kind == "too_short" and path == ("stages",):
             yield Fault(path, "a pipeline needs at least one stage")
+        elif kind == "value_error" and isinstance(broken := detail["ctx"]["error"], BrokenRules):
+            yield from (replace(fault, path=(*path, *fault.path)) for fault in broken.faults)
         elif kind == "value_error" and on_key:
             yield Fault(path, str(detail["ctx"]["error"]), on_key=True)
         else:

@@ -6,8 +6,9 @@ import pytest
 
 from winslow.errors import InvalidInput
 from winslow.loss import Held, Loss, Mark, Watch, held_in, period, threshold
-from winslow.pipeline import LostAfter, PipelineDefinition, StageDefinition
+from winslow.pipeline import PipelineDefinition, StageDefinition
 from winslow.project import Attempt, Project, ProjectPipeline, Run, RunState
+from winslow.quantities import LostAfter
 
 LIMIT = 10.0
 STEP = 1.0

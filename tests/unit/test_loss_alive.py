@@ -18,8 +18,9 @@ from winslow.errors import StoreUnreachable
 from winslow.lifecycle import Claimed, RunQueued
 from winslow.loss import Mark
 from winslow.node import NodeState, Presence
-from winslow.pipeline import LostAfter, PipelineDefinition, Retry, StageDefinition
+from winslow.pipeline import PipelineDefinition, Retry, StageDefinition
 from winslow.project import Project, RunState
+from winslow.quantities import LostAfter
 from winslow.store import layout
 from winslow.store.documents import Documents
 from winslow.store.memory import MemoryStore

@@ -6,10 +6,11 @@ import json
 from textwrap import dedent
 
 import pytest
+from pydantic import ValidationError
 
 from winslow.definition_text import MAX_BYTES, InvalidDefinition, Position
 from winslow.errors import InvalidInput
-from winslow.pipeline import PipelineDefinition, json_schema, parse, parse_duration, parse_size
+from winslow.pipeline import PipelineDefinition, json_schema, parse
 
 TRAFFIC = dedent(
     """\
@@ -245,19 +246,90 @@ def test_a_huge_file_is_refused_before_it_is_read() -> None:
     assert "longer than" in one("#" * (MAX_BYTES + 1))[3]
 
 
-def test_sizes_and_durations() -> None:
-    assert parse_size("8GiB") == 8 << 30
-    assert parse_size("1.5 kb") == 1500
-    assert parse_size("0") == parse_size(0) == 0
-    assert parse_size(4096) == 4096
-    assert parse_duration("90s") == 90.0
-    assert parse_duration("1.5h") == 5400.0
-    assert parse_duration(12) == 12.0
-    for wrong in (True, None, "x", -1):
-        with pytest.raises(ValueError, match="not a size"):
-            parse_size(wrong)
-    with pytest.raises(ValueError, match="did you mean 3d"):
-        parse_duration("3 days")
+@pytest.mark.parametrize(
+    ("stage", "key", "says"),
+    [
+        ("timeout: 3", "timeout", "not a duration: write a number with s, m, h or d"),
+        ("timeout: 0s", "timeout", "must be more than 0s"),
+        ("timeout: never", "timeout", "not a duration"),
+        ("stall_timeout: 5 minutes", "stall_timeout", "did you mean 5m?"),
+        ("stop_grace: 2d", "stop_grace", "must be at most 1d"),
+        ("lost_after: 0s", "lost_after", "must be more than 0s"),
+        ("lost_after: nver", "lost_after", "not a duration"),
+        (f"lost_after: {'9' * 400}s", "lost_after", "not a duration"),
+        (f"lost_after: {'9' * 300}d", "lost_after", "at most 10000d"),
+        ("fail_on: error", "fail_on", "a list is expected here"),
+        ("fail_on: [a, '(b']", "fail_on[1]", "not a regular expression: missing ), unterminated subpattern"),
+        ("fail_on: ['(a)?']", "fail_on[0]", "matches an empty line"),
+        (f"fail_on: ['{'x' * 1001}']", "fail_on[0]", "at most 1000 characters"),
+        ("progress: '(a)(b)'", "progress", "a progress pattern has one group"),
+        ("progress: 'a ('", "progress", "not a regular expression"),
+        ("ok_exit_codes: 3", "ok_exit_codes", "a list is expected here"),
+        ("ok_exit_codes: []", "ok_exit_codes", "at least one item is expected here"),
+        ("ok_exit_codes: [0, 300]", "ok_exit_codes[1]", "less than or equal to 255"),
+        ("confirmation: allways", "confirmation", "did you mean 'always'?"),
+        ("network: hots", "network", "did you mean 'host'?"),
+        ("workspace: inherti", "workspace", "did you mean 'inherit'?"),
+        ("discardable: maybe", "discardable", "true or false is expected here"),
+        ("require_env: [OK, 1A]", "require_env[1]", "not a name for an environment variable"),
+        ("require_env: [WINSLOW_X]", "require_env[0]", "set by Winslow itself"),
+        ("requires: {gpus: {vendor: amd}}", "requires.gpus.vendor", "'nvidia' is expected here"),
+        ("requires: {gpus: {memory: 24}}", "requires.gpus.memory", "write a number with KiB"),
+        ("requires: {gpus: {count: 0}}", "requires.gpus.count", "greater than or equal to 1"),
+        ("requires: {gpus: 2}", "requires.gpus", "a table is expected here"),
+        (f"requires: {{memory: {'9' * 400}GB}}", "requires.memory", "not a size"),
+        (f"requires: {{memory: {'9' * 30}GB}}", "requires.memory", "no machine of this size"),
+        ("inputs: ['#detect']", "inputs[0]", "or #STAGE:PATH"),
+        ("inputs: ['#detekt:a']", "inputs[0]", "there is no stage 'detekt'; did you mean 'detect'?"),
+        ("inputs: ['#zzz:a']", "inputs[0]", "there is no stage 'zzz'; earlier ones: detect"),
+        ("inputs: ['#track:a']", "inputs[0]", "a stage cannot take inputs from itself"),
+        ("inputs: ['res:a', '#stats:a']", "inputs[1]", "stage 'stats' comes after this one"),
+    ],
+)
+def test_what_is_wrong_with_a_field_of_a_stage(stage: str, key: str, says: str) -> None:
+    first, last = "{name: detect, image: i}", "{name: stats, image: i}"
+    text = f"name: a\nstages:\n- {first}\n- {{name: track, image: i, {stage}}}\n- {last}\n"
+    line, column, path, message = one(text)
+    assert (line, path) == (4, f"stages[1].{key}")
+    assert column > 28
+    assert says in message
+
+
+@pytest.mark.parametrize(
+    ("fields", "key", "nearest"),
+    [
+        ("confirmation: allways", "confirmation", "always"),
+        ("retention: {keep_lst: 3}", "retention.keep_lst", "keep_last"),
+        ("retention: {keep_last: 0}", "retention.keep_last", ""),
+        ("require_evn: [A]", "require_evn", "require_env"),
+    ],
+)
+def test_what_is_wrong_with_a_field_of_a_pipeline(fields: str, key: str, nearest: str) -> None:
+    with pytest.raises(InvalidDefinition) as caught:
+        parse(f"name: a\n{fields}\nstages: [{{name: x, image: y}}]\n", source="p.yaml")
+    (problem,) = caught.value.problems
+    assert (problem.position.line, problem.key, problem.nearest) == (2, key, nearest)
+
+
+def test_the_first_stage_has_no_earlier_one() -> None:
+    found = one("name: a\nstages:\n- {name: x, image: y, inputs: ['#w:a']}\n")
+    assert found[2:] == (
+        "stages[0].inputs[0]",
+        "there is no stage 'w'; earlier ones: none, this is the first",
+    )
+
+
+def test_inputs_of_earlier_stages_are_fine() -> None:
+    text = (
+        "name: a\nstages:\n- {name: x, image: y}\n- {name: z, image: y, inputs: ['#x:speeds.csv', '#x:']}\n"
+    )
+    assert parse(text, source="p.yaml").stages[1].inputs == ("#x:speeds.csv", "#x:")
+
+
+def test_a_stored_definition_keeps_the_rules_between_its_stages() -> None:
+    stages = [{"name": "x", "image": "y"}, {"name": "z", "image": "y", "inputs": ["#w:a"]}]
+    with pytest.raises(ValidationError, match=r"stages\[1\].inputs\[0\]: there is no stage 'w'"):
+        PipelineDefinition.model_validate({"name": "a", "stages": stages})
 
 
 def test_the_schema_names_every_key_and_takes_what_parse_takes() -> None:
@@ -270,6 +342,19 @@ def test_the_schema_names_every_key_and_takes_what_parse_takes() -> None:
     )
     kinds = {kind["type"] for kind in schema["$defs"]["Requirements"]["properties"]["memory"]["anyOf"]}
     assert kinds == {"integer", "string"}
+
+
+def test_the_schema_says_what_every_field_is() -> None:
+    schema = json_schema()
+    models = {"PipelineDefinition": schema} | schema["$defs"]
+    fields = {
+        f"{model}.{field}": told
+        for model, each in models.items()
+        for field, told in each.get("properties", {}).items()
+    }
+    assert len(fields) >= 45
+    for field, told in fields.items():
+        assert told.get("description", "").endswith("."), field
 
 
 def test_an_invalid_definition_is_invalid_input() -> None:
