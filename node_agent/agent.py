@@ -33,7 +33,7 @@ from node_agent.tools import Tools
 from winslow import metrics
 from winslow.election import Claim, ClaimResult
 from winslow.errors import Conflict, InvalidInput, NotFound, Refused, Unreachable, WinslowError
-from winslow.lifecycle import Claimed, Disowned
+from winslow.events import Claimed, Disowned
 from winslow.node import ActiveRun, Hardware, NodeState, Presence
 from winslow.placement import UNKNOWN_IMAGE
 from winslow.project import Project, Run, Tombstone

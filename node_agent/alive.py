@@ -16,7 +16,7 @@ from contextlib import suppress
 from node_agent.clock import Clock
 from node_agent.mirror import Mirror
 from winslow.errors import Conflict, NotFound, Refused, WinslowError
-from winslow.lifecycle import Lost
+from winslow.events import Lost
 from winslow.loss import Loss, Mark, Watch, held_in, period
 from winslow.node import NodeState, Presence
 from winslow.project import Project, Tombstone

@@ -22,7 +22,7 @@ from node_agent.outcome import Outcome, failed, judge
 from node_agent.runtime.port import RuntimeFailure
 from node_agent.tools import Tools
 from winslow.errors import Conflict, InvalidInput, NotFound, Unreachable, WinslowError
-from winslow.lifecycle import Ended
+from winslow.events import Ended
 from winslow.placement import size_text
 from winslow.project import Project, Reason, RunState, Tombstone
 from winslow.store import layout

@@ -15,7 +15,8 @@ from node_agent.runtime.port import RuntimeFailure
 from node_agent.telling import Telling
 from node_agent.tools import Tools
 from winslow.errors import InvalidInput, NotFound, Unreachable, WinslowError
-from winslow.lifecycle import Event, Exited, IllegalTransition, Lost, Started, Superseded
+from winslow.events import Event, Exited, Lost, Started
+from winslow.lifecycle import IllegalTransition, Superseded
 from winslow.project import Project, Run, RunState, Tombstone
 
 _RETRY_FIRST, _RETRY_LONGEST = 0.5, 30.0

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from winslow import lifecycle
 from winslow.errors import InvalidInput, NotFound, WinslowError
-from winslow.lifecycle import Event
+from winslow.events import Event
 from winslow.project import Project, Tombstone
 from winslow.store.documents import Documents, Stored
 

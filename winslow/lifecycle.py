@@ -6,42 +6,75 @@ clock and draws no random number: events carry their id, their time (for people)
 A run moves along this table and no other way:
 
     transition   from                                to          event
-    queue        (nothing)                           QUEUED      RunQueued; Ended of the run before it
+    queue        (nothing)                           QUEUED      RunQueued, Answered, Confirmed; Ended of the run before
     claim        QUEUED                              PREPARING   Claimed
     start        PREPARING                           RUNNING     Started
     exit         RUNNING                             COLLECTING  Exited
     succeed      COLLECTING                          SUCCEEDED   Ended(succeeded)
-    fail         PREPARING, RUNNING, COLLECTING      FAILED      Ended(failed), Lost
+    fail         PREPARING, RUNNING, COLLECTING      FAILED      Ended(failed), Lost, AbortRequested(now)
     retry        PREPARING, RUNNING, COLLECTING      QUEUED      Ended(failed), Lost: its retry rule holds
     disown       PREPARING, RUNNING, COLLECTING      QUEUED      Disowned (aborted: fail)
     abort        QUEUED                              FAILED      AbortRequested
 
 An event about an attempt names its run, number and claim; when that is not the current attempt
-it raises Superseded and changes nothing (fencing, invariant I2).
+it raises Superseded and changes nothing (fencing, invariant I2). What a person's wish makes of the next
+run stands in `steering`, what else a person changes in `particulars` and `retention`.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 
+from winslow import particulars, retention, steering
 from winslow.errors import Conflict, NotFound, Refused
-from winslow.pipeline import Env, PipelineDefinition, StageDefinition
+from winslow.events import (
+    AbortRequested,
+    Answered,
+    Archived,
+    Claimed,
+    CommentChanged,
+    Confirmed,
+    Deleted,
+    Dequeued,
+    Disowned,
+    Ended,
+    Enqueued,
+    EnvChanged,
+    Event,
+    Exited,
+    FilesPruned,
+    Lost,
+    ParticipantsChanged,
+    Paused,
+    PinsChanged,
+    PipelineChanged,
+    PriorityChanged,
+    QueueMoved,
+    Renamed,
+    RetentionChanged,
+    RunQueued,
+    Started,
+    TagsChanged,
+    Unpaused,
+    WorkspaceEdited,
+    WorkspaceRestored,
+    run_of,
+    sentence,
+)
+from winslow.pipeline import PipelineDefinition
 from winslow.project import (
     MAX_BIDS,
     MAX_RESULT_BYTES,
     MAX_RESULTS,
     RECENT_EVENTS,
     Attempt,
-    BidRecord,
     Control,
-    EnvValue,
+    EventRecord,
     Manifests,
-    Origin,
     PauseReason,
-    Peak,
     Project,
     ProjectPipeline,
     Reason,
@@ -73,128 +106,9 @@ TRANSITIONS: dict[str, tuple[frozenset[RunState], RunState]] = {
 }
 
 
-class _Event(BaseModel):
-    """`id` is random and unique; `at` is RFC 3339 UTC and only shown; `by` is a person or a node."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    id: str
-    at: str = ""
-    by: str = ""
-
-
-class RunQueued(_Event):
-    """A person starts or resumes; `stage` None is the one that is next. Only while nothing is active."""
-
-    kind: Literal["run_queued"] = "run_queued"
-    stage: str | None = None
-    env: Env = {}
-    site_env: Env = {}
-    advance: Literal["auto", "single"] = "auto"
-    comment: str = ""
-
-
-class Paused(_Event):
-    """No next stage after the running one."""
-
-    kind: Literal["paused"] = "paused"
-    note: str = ""
-
-
-class Unpaused(_Event):
-    """Take a pause back while a stage is active (without one, resume is RunQueued)."""
-
-    kind: Literal["unpaused"] = "unpaused"
-
-
-class AbortRequested(_Event):
-    """Stop run `n`, or every active run when None."""
-
-    kind: Literal["abort_requested"] = "abort_requested"
-    n: int | None = None
-
-
-class Deleted(_Event):
-    """The document becomes a tombstone."""
-
-    kind: Literal["deleted"] = "deleted"
-
-
-class _AttemptEvent(_Event):
-    n: int
-    k: int
-    claim: str
-
-
-class Claimed(_AttemptEvent):
-    """A node takes a queued run; `k` must be the run's next attempt number."""
-
-    kind: Literal["claimed"] = "claimed"
-    node: str
-    node_uuid: str
-    bids: tuple[BidRecord, ...] = ()
-
-
-class Started(_AttemptEvent):
-    """The container runs."""
-
-    kind: Literal["started"] = "started"
-    image_digest: str = ""
-    gpus: tuple[str, ...] = ()
-
-
-class Exited(_AttemptEvent):
-    """The container and all its processes ended."""
-
-    kind: Literal["exited"] = "exited"
-    exit_code: int | None = None
-
-
-class Ended(_AttemptEvent):
-    """The attempt is over and everything it left is stored. `reason` is needed where it failed."""
-
-    kind: Literal["ended"] = "ended"
-    outcome: Literal["succeeded", "failed"]
-    reason: Reason | None = None
-    detail: str = ""
-    exit_code: int | None = None
-    manifests: Manifests = Manifests()
-    results: dict[str, str] = {}
-    peak: Peak = Peak()
-
-
-class Lost(_AttemptEvent):
-    """An observer counted the node's silence to the end, or the node came back without the container."""
-
-    kind: Literal["lost"] = "lost"
-    detail: str = ""
-
-
-class Disowned(_AttemptEvent):
-    """The node has no record of this claim (it crashed between journal and PUT, or lost its disk)."""
-
-    kind: Literal["disowned"] = "disowned"
-    detail: str = ""
-
-
-Event = Annotated[
-    RunQueued
-    | Paused
-    | Unpaused
-    | AbortRequested
-    | Deleted
-    | Claimed
-    | Started
-    | Exited
-    | Ended
-    | Lost
-    | Disowned,
-    Field(discriminator="kind"),
-]
-
-
 def create(
     *, id: str, event_id: str, name: str, pipeline: PipelineDefinition, source_revision: int,
-    author: str = "", tags: tuple[str, ...] = (), env: dict[str, str] | None = None, at: str = "",
+    source: str = "", author: str = "", tags: tuple[str, ...] = (), env: dict[str, str] | None = None, at: str = "",
 ) -> Project:  # fmt: skip
     """A new project's first document (revision 1), paused before its first stage."""
     return Project(
@@ -204,8 +118,12 @@ def create(
         author=author,
         tags=tags,
         created=at,
-        recent_events=(event_id,),
-        pipeline=ProjectPipeline(definition=pipeline, source_revision=source_revision),
+        recent_events=(
+            EventRecord(id=event_id, revision=1, at=at, by=author, kind="created", text="created"),
+        ),
+        pipeline=ProjectPipeline(
+            definition=pipeline, source=source or pipeline.name, source_revision=source_revision
+        ),
         env=env or {},
         control=Control(next_stage=pipeline.stages[0].name),
     )
@@ -216,11 +134,16 @@ def apply(project: Project, event: Event) -> Project | Tombstone:
 
     Raises Refused, IllegalTransition, Superseded or NotFound; then nothing changes.
     """
-    recent = (*project.recent_events, event.id)[-RECENT_EVENTS:]
+    n, k = run_of(event)
+    record = EventRecord(
+        id=event.id, revision=project.revision + 1, at=event.at, by=event.by, kind=event.kind, n=n, k=k,
+        text=sentence(event),
+    )  # fmt: skip
+    recent = (*project.recent_events, record)[-RECENT_EVENTS:]
     if isinstance(event, Deleted):
         return Tombstone(
             id=project.id, revision=project.revision + 1, name=project.name, deleted_at=event.at, by=event.by,
-            recent_events=recent,
+            recent_events=tuple(each.id for each in recent),
         )  # fmt: skip
     changed = _change(project, event)
     return changed.model_copy(update={"revision": project.revision + 1, "recent_events": recent})
@@ -229,133 +152,90 @@ def apply(project: Project, event: Event) -> Project | Tombstone:
 def _change(project: Project, event: Event) -> Project:
     match event:
         case RunQueued():
-            return _queue_by_person(project, event)
+            return steering.start(project, event)
+        case Enqueued():
+            return steering.enqueue(project, event)
+        case Dequeued():
+            return steering.dequeue(project, event)
+        case QueueMoved():
+            return steering.move_queue(project, event)
+        case Answered():
+            return steering.answer(project, event)
+        case Confirmed():
+            return steering.confirm(project, event)
         case Paused():
-            return _pause(project, event)
+            return steering.pause(project, event)
         case Unpaused():
-            if not project.active or not project.control.paused:
-                raise Refused(f"{project.id}: there is no pause to take back")
-            return _control(project, paused=False, reason=None, note="")
+            return steering.unpause(project, event)
+        case WorkspaceEdited():
+            return steering.edit_workspace(project, event)
+        case WorkspaceRestored():
+            return steering.restore_workspace(project, event)
         case AbortRequested():
             return _abort(project, event)
-        case Claimed():
-            return _claim(project, event)
+        case Claimed() | Started() | Exited() | Ended() | Lost() | Disowned():
+            return _report(project, event)
+        case _:
+            return _particular(project, event)
+
+
+def _particular(project: Project, event: Event) -> Project:
+    match event:
+        case Renamed():
+            return particulars.rename(project, event)
+        case TagsChanged():
+            return particulars.tag(project, event)
+        case ParticipantsChanged():
+            return particulars.participate(project, event)
+        case EnvChanged():
+            return particulars.set_env(project, event)
+        case PriorityChanged():
+            return project.changed(priority=event.priority)
+        case CommentChanged():
+            return project.changed(comment=event.comment)
+        case Archived():
+            return particulars.archive(project, event)
+        case PipelineChanged():
+            return particulars.change_pipeline(project, event)
+        case RetentionChanged():
+            return project.changed(retention=event.retention)
+        case PinsChanged():
+            return retention.pin(project, event)
+        case FilesPruned():
+            return retention.prune(project, event)
+        case _:
+            raise Refused(f"{project.id}: '{event.kind}' does not change a project")
+
+
+def _report(project: Project, event: Claimed | Started | Exited | Ended | Lost | Disowned) -> Project:
+    """What a node says of its attempt."""
+    if isinstance(event, Claimed):
+        return _claim(project, event)
+    run, attempt = _current(project, event)
+    match event:
         case Started():
-            run, attempt = _current(project, event)
             attempt = _with(attempt, started_at=event.at, image_digest=event.image_digest, gpus=event.gpus)
-            return _replace(project, _move(run, "start", attempt))
+            return project.with_run(_move(run, "start", attempt))
         case Exited():
-            run, attempt = _current(project, event)
-            return _replace(
-                project, _move(run, "exit", _with(attempt, exited_at=event.at, exit_code=event.exit_code))
+            return project.with_run(
+                _move(run, "exit", _with(attempt, exited_at=event.at, exit_code=event.exit_code))
             )
         case Ended():
-            return _end(project, event)
+            return _end(project, run, attempt, event)
         case Lost():
-            run, attempt = _current(project, event)
             detail = event.detail or f"node {attempt.node} was lost"
             attempt = _with(
                 attempt, ended_at=event.at, outcome="lost", reason=Reason.NODE_LOST, detail=detail
             )
             return _fail(project, run, attempt, at=event.at)
         case Disowned():
-            run, attempt = _current(project, event)
             attempt = _with(
                 attempt, ended_at=event.at, outcome="disowned", reason=Reason.DISOWNED, detail=event.detail
             )
             if run.abort_requested:  # a person wants it stopped: it is, and is not offered again
                 stopped = _with(attempt, reason=Reason.ABORTED, detail="aborted")
                 return _fail(project, run, stopped, at=event.at)
-            return _replace(project, _move(run, "disown", attempt))
-        case _:
-            raise Refused(f"{project.id}: '{event.kind}' does not change a project")
-
-
-def _queue_by_person(project: Project, event: RunQueued) -> Project:
-    for run in project.active:
-        raise Refused(
-            f"{project.id}: run #{run.n} ({run.stage.name}) is {run.state}",
-            hint=f"wait for it (winslow wait {project.id}) or stop it (winslow abort {project.id})",
-        )
-    definition = project.pipeline.definition
-    name = event.stage or project.control.next_stage
-    if name is None:
-        raise Refused(
-            f"{project.id}: the pipeline has ended",
-            hint=f"redo a stage: winslow start {project.id} --stage NAME",
-        )
-    stage = definition.stage(name)
-    if stage is None:
-        raise NotFound(
-            f"{project.id}: pipeline '{definition.name}' has no stage '{name}'",
-            hint="its stages: " + ", ".join(each.name for each in definition.stages),
-        )
-    project = (
-        project.model_copy(update={"site_env": event.site_env})
-        if event.site_env != project.site_env
-        else project
-    )
-    run = _new_run(
-        project,
-        stage,
-        run_env=event.env,
-        advance=event.advance,
-        comment=event.comment,
-        by=event.by,
-        at=event.at,
-    )
-    project = project.model_copy(update={"runs": (*project.runs, run)})
-    return _control(project, paused=False, reason=None, note="", next_stage=_next_name(project, stage))
-
-
-def _new_run(
-    project: Project, stage: StageDefinition, *, run_env: dict[str, str], advance: Literal["auto", "single"],
-    comment: str, by: str, at: str,
-) -> Run:  # fmt: skip
-    source = predecessor(project, stage.name)
-    return Run(
-        n=max((run.n for run in project.runs), default=0) + 1,
-        stage=stage,
-        env=environment(project, stage, run_env),
-        advance=advance,
-        workspace_from=source.n if source else None,
-        refs=tuple(sorted({source.n, *source.refs})) if source else (),
-        comment=comment,
-        by=by,
-        queued_at=at,
-    )
-
-
-def predecessor(project: Project, stage: str) -> Run | None:
-    """The latest succeeded run of the nearest earlier stage, never simply the newest run (requirements)."""
-    names = [each.name for each in project.pipeline.definition.stages]
-    for earlier in reversed(names[: names.index(stage)] if stage in names else []):
-        for run in reversed(project.runs):
-            if run.stage.name == earlier and run.state is RunState.SUCCEEDED:
-                return run
-    return None
-
-
-def environment(project: Project, stage: StageDefinition, run_env: dict[str, str]) -> dict[str, EnvValue]:
-    """Every variable with its origin; precedence run > stage > pipeline > site (requirements, end)."""
-    layers: tuple[tuple[Origin, dict[str, str]], ...] = (
-        (Origin.SITE, project.site_env),
-        (Origin.PIPELINE, project.pipeline.definition.env),
-        (Origin.PIPELINE, project.env),
-        (Origin.STAGE, stage.env),
-        (Origin.RUN, run_env),
-    )
-    return {
-        name: EnvValue(value=value, origin=origin) for origin, env in layers for name, value in env.items()
-    }
-
-
-def _pause(project: Project, event: Paused) -> Project:
-    if not project.active:
-        if project.control.next_stage is None:
-            raise Refused(f"{project.id}: nothing runs and the pipeline has ended")
-        raise Refused(f"{project.id}: is paused already", hint=f"go on with: winslow resume {project.id}")
-    return _control(project, paused=True, reason=PauseReason.USER, note=event.note)
+            return project.with_run(_move(run, "disown", attempt))
 
 
 def _abort(project: Project, event: AbortRequested) -> Project:
@@ -366,13 +246,19 @@ def _abort(project: Project, event: AbortRequested) -> Project:
             f"{project.id}: {what} is {'not ' if event.n is not None else ''}active, nothing to abort"
         )
     for run in runs:
+        detail = f"aborted by {event.by}"
         if run.state is RunState.QUEUED:
-            ended = _moved(
-                run, "abort", abort_requested=True, reason=Reason.ABORTED, detail=f"aborted by {event.by}"
-            )
-            project = _after_failure(_replace(project, ended), ended)
+            ended = _moved(run, "abort", abort_requested=True, reason=Reason.ABORTED, detail=detail)
+            project = _after_failure(project.with_run(ended), ended)
+        elif event.now:
+            assert run.attempt is not None
+            attempt = _with(
+                run.attempt, ended_at=event.at, outcome="failed", reason=Reason.ABORTED,
+                detail=f"{detail}, without waiting for node {run.attempt.node}",
+            )  # fmt: skip
+            project = _fail(project, _with(run, abort_requested=True), attempt, at=event.at)
         else:
-            project = _replace(project, _with(run, abort_requested=True))
+            project = project.with_run(_with(run, abort_requested=True))
     return project
 
 
@@ -391,11 +277,10 @@ def _claim(project: Project, event: Claimed) -> Project:
         bids=tuple(bids),
         claimed_at=event.at,
     )
-    return _replace(project, _moved(run, "claim", attempts=(*run.attempts, attempt), reason=None, detail=""))
+    return project.with_run(_moved(run, "claim", attempts=(*run.attempts, attempt), reason=None, detail=""))
 
 
-def _end(project: Project, event: Ended) -> Project:
-    run, attempt = _current(project, event)
+def _end(project: Project, run: Run, attempt: Attempt, event: Ended) -> Project:
     aborted = run.abort_requested
     succeeded = event.outcome == "succeeded" and not aborted
     reason = None if succeeded else (Reason.ABORTED if aborted else event.reason or Reason.RUNTIME_ERROR)
@@ -408,17 +293,7 @@ def _end(project: Project, event: Ended) -> Project:
     if not succeeded:
         return _fail(project, run, attempt, at=event.at)
     run = _move(run, "succeed", attempt)
-    project = _replace(project, run)
-    following = _following(project, run.stage)
-    if following is None:
-        return _control(project, paused=False, reason=None, next_stage=None)
-    if project.control.paused:
-        return _control(project, next_stage=following.name)
-    if run.advance == "single":
-        return _control(project, paused=True, reason=PauseReason.SINGLE, next_stage=following.name)
-    queued = _new_run(project, following, run_env={}, advance="auto", comment="", by=run.by, at=event.at)
-    project = project.model_copy(update={"runs": (*project.runs, queued)})
-    return _control(project, next_stage=_next_name(project, following))
+    return steering.follow(project.with_run(run), run, event_id=event.id, at=event.at)
 
 
 def _fail(project: Project, run: Run, attempt: Attempt, *, at: str) -> Project:
@@ -431,27 +306,16 @@ def _fail(project: Project, run: Run, attempt: Attempt, *, at: str) -> Project:
             run, "retry", attempts=(*run.attempts[:-1], attempt), retries_used=run.retries_used + 1,
             queued_at=at, reason=attempt.reason, detail=attempt.detail, manifests=Manifests(), results={},
         )  # fmt: skip
-        return _replace(project, again)
+        return project.with_run(again)
     failed = _moved(
         run, "fail", attempts=(*run.attempts[:-1], attempt), reason=attempt.reason, detail=attempt.detail
     )
-    return _after_failure(_replace(project, failed), failed)
+    return _after_failure(project.with_run(failed), failed)
 
 
 def _after_failure(project: Project, run: Run) -> Project:
     note = f"run #{run.n} ({run.stage.name}): {run.detail or run.reason}"
-    return _control(
-        project, paused=True, reason=PauseReason.STAGE_FAILED, note=note, next_stage=run.stage.name
-    )
-
-
-def _following(project: Project, stage: StageDefinition) -> StageDefinition | None:
-    return project.pipeline.definition.after(stage.name)
-
-
-def _next_name(project: Project, stage: StageDefinition) -> str | None:
-    following = _following(project, stage)
-    return following.name if following else None
+    return project.halted(PauseReason.STAGE_FAILED, note=note, next_stage=run.stage.name)
 
 
 def _bounded(results: dict[str, str]) -> dict[str, str]:
@@ -459,7 +323,7 @@ def _bounded(results: dict[str, str]) -> dict[str, str]:
     return {key: value for key, value in kept if len(value.encode()) <= MAX_RESULT_BYTES}
 
 
-def _current(project: Project, event: _AttemptEvent) -> tuple[Run, Attempt]:
+def _current(project: Project, event: Started | Exited | Ended | Lost | Disowned) -> tuple[Run, Attempt]:
     run = project.run(event.n)
     if run is None:
         raise NotFound(f"{project.id}: no run #{event.n}")
@@ -484,21 +348,14 @@ def _moved(run: Run, transition: str, **changes: Any) -> Run:
     return _with(run, state=target, **changes)
 
 
-def _replace(project: Project, run: Run) -> Project:
-    return _with(project, runs=tuple(run if each.n == run.n else each for each in project.runs))
-
-
-def _control(project: Project, **changes: Any) -> Project:
-    return _with(project, control=_with(project.control, **changes))
-
-
 class ProjectState(StrEnum):
     """What a person wants to know of a project at a glance."""
 
     NEW = "new"  # nothing was started yet
     WAITING = "waiting"  # a run waits for a node
     RUNNING = "running"  # a node has a run
-    PAUSED = "paused"  # the next stage waits for a person
+    PAUSED = "paused"  # the next stage waits for a person to go on
+    NEEDS_YOU = "needs you"  # the next stage waits for values or a confirmation
     FAILED = "failed"  # the last run failed
     SUCCEEDED = "succeeded"  # the pipeline's last stage succeeded
     DELETING = "deleting"
@@ -518,6 +375,9 @@ def state_of(document: Project | Tombstone) -> tuple[ProjectState, str]:
         return ProjectState.NEW, ""
     if control.reason is PauseReason.STAGE_FAILED:
         return ProjectState.FAILED, control.note
-    if control.paused and control.next_stage is not None:
-        return ProjectState.PAUSED, str(control.reason or "")
+    if control.reason in (PauseReason.INPUT_REQUIRED, PauseReason.CONFIRMATION):
+        return ProjectState.NEEDS_YOU, control.note
+    if control.paused and (control.next_stage is not None or document.queue):
+        refused = control.reason is PauseReason.REFUSED
+        return ProjectState.PAUSED, control.note if refused else str(control.reason or "")
     return ProjectState.SUCCEEDED, ""

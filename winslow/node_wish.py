@@ -88,6 +88,10 @@ class NodeWish(_Model):
     at: str = ""
     recent_events: tuple[str, ...] = ()
 
+    def holds(self, event_id: str) -> bool:
+        """Whether that event is known to have been applied."""
+        return event_id in self.recent_events
+
 
 class _Event(BaseModel):
     """`id` is random and unique; `at` is RFC 3339 UTC and only shown; `by` is a person or a node."""

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
 
 from winslow.errors import InvalidInput
-from winslow.pipeline import Env, PipelineDefinition, StageDefinition
+from winslow.pipeline import Env, PipelineDefinition, Retention, StageDefinition
 
 SCHEMA = 1
 RECENT_EVENTS = 64
+MAX_QUEUE = 1000  # runs that may wait for their turn in one project
 MAX_BIDS = 16
 MAX_RESULTS = 100
 MAX_RESULT_BYTES = 4096
@@ -72,7 +73,10 @@ class PauseReason(StrEnum):
     NEW = "new"  # nothing was ever started
     USER = "user"
     SINGLE = "single"  # started with --single
+    CONFIRMATION = "confirmation"  # the next stage asks a person first
+    INPUT_REQUIRED = "input_required"  # the next stage needs values that nobody has set
     STAGE_FAILED = "stage_failed"
+    REFUSED = "refused"  # the next stage cannot be queued as things stand; the note says why
 
 
 class Origin(StrEnum):
@@ -90,6 +94,71 @@ class EnvValue(_Model):
 
     value: str
     origin: Origin
+
+
+class EventRecord(_Model):
+    """What one write did, for the rule that nothing is applied twice and for people: `text` is one sentence
+    without values of the environment, `revision` that of the document the write made."""
+
+    id: str
+    revision: int = 0
+    at: str = ""
+    by: str = ""
+    kind: str = ""
+    n: int | None = None
+    k: int | None = None
+    text: str = ""
+
+
+def _record(value: object) -> object:
+    return {"id": value} if isinstance(value, str) else value
+
+
+Records = tuple[Annotated[EventRecord, BeforeValidator(_record)], ...]
+
+
+class RunChanges(_Model):
+    """What a person changes of a stage for one run. `requires` are keys of `pipeline.Requirements` laid over the
+    stage's own; `workspace`: the run whose workspace is taken over, `auto` for the logical predecessor."""
+
+    env: Env = {}
+    image: str = ""  # empty: the stage's own
+    requires: dict[str, JsonValue] = {}
+    workspace: int | Literal["auto", "none"] = "auto"
+
+
+class RunRequest(RunChanges):
+    """A run as a person or the pipeline asked for it, before it is one. `id` is that of the event that asked.
+
+    With `blueprint` it is a run like that one: its stage and environment as they were, then the changes."""
+
+    id: str
+    stage: str
+    blueprint: int | None = None
+    advance: Literal["auto", "single"] = "auto"
+    comment: str = ""
+    by: str = ""
+    at: str = ""
+    confirmed: bool = False  # a person asked for just this stage
+
+
+class EditedWorkspace(_Model):
+    """Files that a person changed for the next run: `manifest` is its key, `base` the run it came from, 0 where it
+    began empty; `stage` is the one it is meant for."""
+
+    manifest: str
+    base: int
+    stage: str
+    by: str = ""
+    at: str = ""
+
+
+class Pruned(_Model):
+    """A run whose workspace files were removed; its record, results, logs and manifests stay."""
+
+    n: int
+    at: str = ""
+    by: str = ""
 
 
 class BidRecord(_Model):
@@ -144,8 +213,14 @@ class Run(_Model):
     stage: StageDefinition
     env: dict[str, EnvValue] = {}
     advance: Literal["auto", "single"] = "auto"
-    workspace_from: int | None = None  # the run whose workspace it takes over; None: empty
-    refs: tuple[int, ...] = ()  # earlier runs whose objects its workspace may point to
+    asked: RunChanges = RunChanges()  # what was changed for this run; `env` holds the outcome
+    blueprint: int | None = None  # the run it was made like
+    workspace_from: int | None = (
+        None  # the run whose workspace it takes over; 0: what a person put there; None: empty
+    )
+    workspace_edited: str = ""  # key of the manifest a person edited, taken over instead of that run's own
+    input_runs: dict[str, int] = {}  # for `#STAGE:PATH` inputs: the run each stage's files are taken from
+    refs: tuple[int, ...] = ()  # earlier runs whose objects its workspace and inputs may point to
     comment: str = ""
     by: str = ""
     queued_at: str = ""
@@ -176,13 +251,18 @@ class Control(_Model):
     reason: PauseReason | None = PauseReason.NEW
     note: str = ""
     next_stage: str | None = None
+    needs: tuple[str, ...] = ()  # names of the values a person must set
+    pending: RunRequest | None = None  # what goes on when a person has answered or confirmed
 
 
 class ProjectPipeline(_Model):
     """The project's own copy of its pipeline, free to change."""
 
     definition: PipelineDefinition
+    source: str = ""  # the pipeline it was copied from; empty: that of the definition's name
     source_revision: int
+    edition: int = Field(default=1, ge=1)  # rises with every change of the copy
+    edited: bool = False  # it differs from what was copied
 
 
 class Project(_Model):
@@ -193,14 +273,26 @@ class Project(_Model):
     revision: int = Field(ge=1, lt=10**9)
     name: str
     author: str = ""
+    participants: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     created: str = ""
-    recent_events: tuple[str, ...] = ()
+    comment: str = ""
+    archived: bool = False
+    recent_events: Records = ()
     pipeline: ProjectPipeline
     env: Env = {}  # set for this project; stands over the pipeline's own
     site_env: Env = {}  # as the site had it at the last start
     control: Control = Control()
+    queue: tuple[RunRequest, ...] = Field(default=(), max_length=MAX_QUEUE)
+    confirmed: tuple[str, ...] = ()  # stages with `confirmation: once` that were confirmed; "" the pipeline's
     priority: int = Field(default=0, ge=-(10**9), le=10**9)
+    retention: Retention | None = None  # None: the pipeline's
+    pinned: tuple[int, ...] = ()  # runs that retention does not touch
+    pruned: tuple[Pruned, ...] = ()
+    initial: EditedWorkspace | None = (
+        None  # "run 0": what a person put there for stages without a predecessor
+    )
+    edited: EditedWorkspace | None = None  # for the next run that would take over its `base`
     runs: tuple[Run, ...] = ()
 
     model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True, serialize_by_alias=True)
@@ -214,6 +306,42 @@ class Project(_Model):
         """Runs that have not ended."""
         return tuple(run for run in self.runs if not run.state.ended)
 
+    @property
+    def source(self) -> str:
+        """The name of the pipeline that its copy came from."""
+        return self.pipeline.source or self.pipeline.definition.name
+
+    def holds(self, event_id: str) -> bool:
+        """Whether that event is known to have been applied: the last 64 are remembered."""
+        return any(record.id == event_id for record in self.recent_events)
+
+    def changed(self, **changes: Any) -> Project:
+        """A copy with these fields."""
+        return self.model_copy(update=changes)
+
+    def with_run(self, run: Run) -> Project:
+        """A copy in which `run` stands in the place of the one with its number."""
+        return self.changed(runs=tuple(run if each.n == run.n else each for each in self.runs))
+
+    def going(self, next_stage: str | None) -> Project:
+        """A copy in which what follows starts by itself; nothing is asked of a person."""
+        return self.changed(control=Control(paused=False, reason=None, next_stage=next_stage))
+
+    def halted(
+        self,
+        reason: PauseReason | None,
+        *,
+        next_stage: str | None,
+        note: str = "",
+        needs: tuple[str, ...] = (),
+        pending: RunRequest | None = None,
+    ) -> Project:
+        """A copy in which the next stage waits for a person."""
+        control = Control(
+            paused=True, reason=reason, note=note, next_stage=next_stage, needs=needs, pending=pending
+        )
+        return self.changed(control=control)
+
 
 class Tombstone(_Model):
     """What is left of a deleted project; its objects and topics are swept until it is 30 days old."""
@@ -225,9 +353,13 @@ class Tombstone(_Model):
     deleting: Literal[True] = True
     deleted_at: str = ""
     by: str = ""
-    recent_events: tuple[str, ...] = ()
+    recent_events: tuple[str, ...] = ()  # ids alone: a tombstone stays small
 
     model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True, serialize_by_alias=True)
+
+    def holds(self, event_id: str) -> bool:
+        """Whether that event is known to have been applied."""
+        return event_id in self.recent_events
 
 
 def encode(document: Project | Tombstone) -> bytes:

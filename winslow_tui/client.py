@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
-from winslow import address, lifecycle, pipeline
+from winslow import address, events, lifecycle, pipeline
 from winslow.config import Config
 from winslow.errors import (
     Conflict,
@@ -197,7 +197,7 @@ class Client:
     def delete_project(self, query: str) -> str:
         """Delete a project with every file, log and record (R1250); its id. Its active attempts are stopped."""
         project = self.project(query)
-        self._change(project.id, lifecycle.Deleted(**_stamp()))
+        self._change(project.id, events.Deleted(**_stamp()))
         try:
             self.store.delete_prefix(layout.project(project.id))
         except Unreachable as error:
@@ -215,7 +215,7 @@ class Client:
     ) -> Project:
         """Queue a run of `stage`, or of the one that is next."""
         project = self.project(query)
-        event = lifecycle.RunQueued(
+        event = events.RunQueued(
             stage=stage,
             env=self._checked_env(env or {}),
             site_env=self.config.settings.site_env,
@@ -227,19 +227,19 @@ class Client:
 
     def pause(self, query: str, *, note: str = "") -> Project:
         """No next stage after the running one."""
-        return self._change(self.project(query).id, lifecycle.Paused(note=note, **_stamp()))
+        return self._change(self.project(query).id, events.Paused(note=note, **_stamp()))
 
     def resume(self, query: str) -> Project:
         """Go on: take a pause back while a stage is active, else queue the stage that is next."""
         project = self.project(query)
         if project.active:
-            return self._change(project.id, lifecycle.Unpaused(**_stamp()))
-        event = lifecycle.RunQueued(site_env=self.config.settings.site_env, **_stamp())
+            return self._change(project.id, events.Unpaused(**_stamp()))
+        event = events.RunQueued(site_env=self.config.settings.site_env, **_stamp())
         return self._change(project.id, event)
 
     def abort(self, query: str, *, run: int | None = None) -> Project:
         """Stop what runs or waits; it counts as failed and the pipeline pauses (R1440)."""
-        return self._change(self.project(query).id, lifecycle.AbortRequested(n=run, **_stamp()))
+        return self._change(self.project(query).id, events.AbortRequested(n=run, **_stamp()))
 
     # -- nodes
 
@@ -275,11 +275,11 @@ class Client:
 
     # -- inside
 
-    def _change(self, project_id: str, event: lifecycle.Event) -> Project:
+    def _change(self, project_id: str, event: events.Event) -> Project:
         """Apply an event, then tell the broker. A deletion returns the project as it was."""
         before: list[Project] = []
 
-        def apply(project: Project, event: lifecycle.Event) -> Project | Tombstone:
+        def apply(project: Project, event: events.Event) -> Project | Tombstone:
             before[:] = [project]
             return lifecycle.apply(project, event)
 

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 
 from winslow.pipeline import PipelineDefinition, StageDefinition
-from winslow.project import RECENT_EVENTS, Project, ProjectPipeline
+from winslow.project import RECENT_EVENTS, EventRecord, Project, ProjectPipeline, Tombstone
 from winslow.store.documents import Documents
 from winslow.store.patience import Patience
 
@@ -27,7 +27,7 @@ def add(project: Project, event: Added) -> Project:
             "priority": project.priority + 1,
             "tags": (*project.tags, event.id),
             "revision": project.revision + 1,
-            "recent_events": (*project.recent_events, event.id)[-RECENT_EVENTS:],
+            "recent_events": (*project.recent_events, EventRecord(id=event.id))[-RECENT_EVENTS:],
         }
     )
 
@@ -37,9 +37,16 @@ def new_project(project_id: str = "count-abcd", *, event_id: str = "made") -> Pr
         id=project_id,
         revision=1,
         name="Counting",
-        recent_events=(event_id,),
+        recent_events=(EventRecord(id=event_id),),
         pipeline=ProjectPipeline(definition=PIPELINE, source_revision=1),
     )
+
+
+def event_ids(document: Project | Tombstone) -> tuple[str, ...]:
+    """The ids of the events a document remembers."""
+    if isinstance(document, Tombstone):
+        return document.recent_events
+    return tuple(each.id for each in document.recent_events)
 
 
 def added_to(documents: Documents, project_id: str) -> tuple[str, ...]:

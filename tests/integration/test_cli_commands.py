@@ -19,7 +19,7 @@ from broker.messages import OfferHint, PipelineNotice, ProjectSummary
 from tests.conftest import BrokerFactory
 from tests.services.servers import BrokerService, StoreService
 from winslow import config, lifecycle
-from winslow.lifecycle import Claimed, Ended, Event, Exited, Started
+from winslow.events import Claimed, Ended, Event, Exited, Started
 from winslow.metrics import HistoryPoint, NodeHistory
 from winslow.node import FreeResources, Hardware, NodeState, Presence
 from winslow.project import BidRecord, Reason, Tombstone

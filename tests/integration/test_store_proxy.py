@@ -10,14 +10,14 @@ from contextlib import suppress
 
 import pytest
 
-from tests.faults.counter import PIPELINE, Added, add, added_to, new_project
+from tests.faults.counter import PIPELINE, Added, add, added_to, event_ids, new_project
 from tests.faults.proxy import ProxyFault, faulty_proxy
 from tests.services.servers import StoreService
 from tests.stores import connected
 from winslow import lifecycle
 from winslow.config import Config, Settings
 from winslow.errors import StoreUnreachable
-from winslow.lifecycle import Claimed, Ended, Event, Exited, Started
+from winslow.events import Claimed, Ended, Event, Exited, Started
 from winslow.project import Tombstone
 from winslow.store.documents import Documents
 from winslow.store.patience import Patience
@@ -161,7 +161,7 @@ def commands(service: StoreService, seed: int) -> Counter[ProxyFault]:
         proxy.wait_idle()
         document = Documents(direct).read(project.id).document
     assert isinstance(document, Tombstone)
-    recent = document.recent_events
+    recent = event_ids(document)
     assert len(recent) == len(set(recent)) == document.revision == 11, f"seed {seed}: {recent}"
     assert set(done) <= set(recent), f"seed {seed}: acknowledged and lost"
     return proxy.counts

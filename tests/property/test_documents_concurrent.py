@@ -52,7 +52,7 @@ class Clients(RuleBasedStateMachine):
     def send(self, client: int, event: Added, faults: list[Fault]) -> None:
         try:
             stored = self.documents(client, faults).update(PROJECT, event, apply=add)
-            assert event.id in stored.document.recent_events
+            assert stored.document.holds(event.id)
             self.acknowledged.append(event.id)
         except StoreUnreachable:
             pass
@@ -78,7 +78,7 @@ class Clients(RuleBasedStateMachine):
     @rule(client=st.integers(0, CLIENTS - 1))
     def delete(self, client: int) -> None:
         def bury(project: Project, event: Added) -> Tombstone:
-            recent = (*project.recent_events, event.id)
+            recent = (*(each.id for each in project.recent_events), event.id)
             return Tombstone(
                 id=project.id, revision=project.revision + 1, name=project.name, recent_events=recent
             )

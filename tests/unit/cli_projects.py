@@ -5,17 +5,7 @@ from __future__ import annotations
 import itertools
 
 from winslow import lifecycle
-from winslow.lifecycle import (
-    AbortRequested,
-    Claimed,
-    Deleted,
-    Ended,
-    Event,
-    Exited,
-    Paused,
-    RunQueued,
-    Started,
-)
+from winslow.events import AbortRequested, Claimed, Deleted, Ended, Event, Exited, Paused, RunQueued, Started
 from winslow.pipeline import parse
 from winslow.project import BidRecord, Manifests, Project, Reason, Tombstone
 

@@ -15,7 +15,7 @@ from node_agent.mirror import Document, Mirror
 from tests.faults.counter import PIPELINE
 from winslow import lifecycle
 from winslow.errors import Refused
-from winslow.lifecycle import Deleted, RunQueued
+from winslow.events import Deleted, RunQueued
 from winslow.store import layout
 from winslow.store.documents import Documents
 from winslow.store.memory import MemoryStore

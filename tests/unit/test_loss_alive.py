@@ -13,9 +13,9 @@ import pytest
 from node_agent.alive import Alive, Lookout
 from node_agent.clock import Clock
 from node_agent.mirror import Mirror
-from winslow import lifecycle
+from winslow import events, lifecycle
 from winslow.errors import StoreUnreachable
-from winslow.lifecycle import Claimed, RunQueued
+from winslow.events import Claimed, RunQueued
 from winslow.loss import Mark
 from winslow.node import NodeState, Presence
 from winslow.pipeline import PipelineDefinition, Retry, StageDefinition
@@ -189,7 +189,7 @@ class Observer:
             say=self.said.append,
         )
 
-    def change(self, event: lifecycle.Event) -> None:
+    def change(self, event: events.Event) -> None:
         self.documents.update("p", event, apply=lifecycle.apply)
 
     def document(self) -> Project:
@@ -239,7 +239,7 @@ async def test_a_run_that_went_on_meanwhile_is_left_alone(executor: ThreadPoolEx
     """The observer has not heard that the attempt was given back and claimed anew; refused, it reads."""
     observer = Observer(executor, "")
     await observer.mirror.refresh("p")
-    observer.change(lifecycle.Disowned(id="e3", n=1, k=1, claim="c"))
+    observer.change(events.Disowned(id="e3", n=1, k=1, claim="c"))
     observer.change(Claimed(id="e4", n=1, k=2, claim="d", node="ws3", node_uuid="v"))
     newest = observer.document()
     await observer.live_until(lambda: observer.mirror.get("p") == newest)

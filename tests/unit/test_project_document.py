@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.faults.counter import PIPELINE
 from winslow import lifecycle
 from winslow.errors import InvalidInput
-from winslow.lifecycle import AbortRequested, Claimed, Disowned, RunQueued
+from winslow.events import AbortRequested, Claimed, Disowned, RunQueued
 from winslow.project import Project, Reason, RunState, decode, encode
 from winslow.store import layout
 from winslow.store.documents import Documents

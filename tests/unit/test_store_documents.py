@@ -152,7 +152,7 @@ def test_creating_does_not_take_somebody_elses_project_for_its_own(inner: Memory
         _, documents = scripted(inner, [fault])
         with pytest.raises(Conflict, match="taken"):
             documents.create(new_project(event_id="mine"))
-    assert Documents(inner).read(PROJECT).document.recent_events == ("made",)
+    assert Documents(inner).read(PROJECT).document.holds("made")
 
 
 def test_an_invalid_document_is_never_written(inner: MemoryStore) -> None:

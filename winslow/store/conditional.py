@@ -27,13 +27,13 @@ JSON = "application/json"
 
 
 class Revised(Protocol):
-    """What such a document carries: a number that rises by one per write, and the ids of its newest events."""
+    """What such a document carries: a number that rises by one per write, and whether one of its newest events has
+    an id."""
 
     @property
     def revision(self) -> int: ...
 
-    @property
-    def recent_events(self) -> tuple[str, ...]: ...
+    def holds(self, event_id: str) -> bool: ...
 
 
 D = TypeVar("D", bound=Revised)
@@ -116,7 +116,7 @@ class ConditionalWriter(Generic[D]):
                 except StoreUnreachable as error:
                     last = error
                     continue
-                if held is not None and event_id in held.document.recent_events:
+                if held is not None and held.document.holds(event_id):
                     return held
                 if sent is None or sent.base != (held.etag if held is not None else None):
                     sent = self._decide(key, held, event_id, decide, sent, doing)
@@ -149,7 +149,7 @@ class ConditionalWriter(Generic[D]):
             held = self._held(key)
         except StoreUnreachable:
             return None
-        return held if held is not None and event_id in held.document.recent_events else None
+        return held if held is not None and held.document.holds(event_id) else None
 
     def _decide(
         self,
@@ -166,7 +166,7 @@ class ConditionalWriter(Generic[D]):
             raise _unknown(doing)
         document = decide(held.document if held is not None else None)
         raised = held is None or document.revision == base + 1
-        if not raised or event_id not in document.recent_events:
+        if not raised or not document.holds(event_id):
             raise ValueError("apply must add the event's id to recent_events and one to revision")
         data = self._encode(document)
         self._decode(data, key)  # nothing invalid is ever written

@@ -72,7 +72,7 @@ class Documents:
 
         made = self._writer.change(
             layout.project_document(project.id),
-            project.recent_events[-1],
+            project.recent_events[-1].id,
             decide,
             doing=f"creating project '{project.id}'",
             new=True,
