@@ -10,7 +10,8 @@ from __future__ import annotations
 import getpass
 import secrets
 import string
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -34,7 +35,7 @@ from winslow.project import Project, Tombstone
 from winslow.store import layout
 from winslow.store.documents import Documents
 from winslow.store.patience import Patience
-from winslow.store.pipelines import PipelineHead, Pipelines
+from winslow.store.pipelines import PipelineHead, Pipelines, PipelineText
 from winslow.store.pool import in_parallel
 from winslow.store.port import ObjectStore
 from winslow_tui.names import check_name, nearest, pick, slug
@@ -100,17 +101,39 @@ class Client:
 
     # -- pipelines
 
-    def apply_pipeline(self, text: str, *, source: str) -> tuple[PipelineDefinition, int]:
-        """Check a definition and make it the current one of its name; with its revision."""
+    def apply_pipeline(
+        self, text: str, *, source: str, if_revision: int | None = None
+    ) -> tuple[PipelineDefinition, int]:
+        """Check a definition and make it the current one of its name; with its revision.
+
+        With `if_revision` only while that is the newest one. Raises Conflict.
+        """
         definition = pipeline.parse(text, source=source)
-        revision = self.pipelines.apply(definition.name, text, by=_author(), updated=_now())
+        revision = self.pipelines.apply(
+            definition.name, text, by=_author(), updated=_now(), if_revision=if_revision
+        )
         self._tell_pipeline(definition.name, revision)
         return definition, revision
 
-    def pipeline(self, name: str) -> Definition:
-        """The definition of that name. Raises NotFound with the nearest names."""
+    def pipeline(self, name: str, *, revision: int | None = None) -> Definition:
+        """The definition of that name, or an older revision of it. Raises as `pipeline_text`, or InvalidInput."""
+        head, text = self.pipeline_text(name, revision=revision)
+        return Definition(head=head, text=text, definition=pipeline.parse(text, source=f"pipeline {name}"))
+
+    def pipeline_text(self, name: str, *, revision: int | None = None) -> PipelineText:
+        """As `pipeline`, only the text. Raises NotFound with the nearest names."""
+        with self._known_pipeline(name):
+            return self.pipelines.read(name, revision=revision)
+
+    def pipeline_history(self, name: str) -> list[PipelineHead]:
+        """Who applied what when, newest first. Raises NotFound with the nearest names."""
+        with self._known_pipeline(name):
+            return self.pipelines.history(name)
+
+    @contextmanager
+    def _known_pipeline(self, name: str) -> Iterator[None]:
         try:
-            head, text = self.pipelines.read(name)
+            yield
         except (NotFound, InvalidInput) as error:
             known = [head.name for head in self.pipelines.heads()]
             if name in known:
@@ -118,7 +141,6 @@ class Client:
             raise NotFound(
                 f"there is no pipeline '{name}'", hint=nearest(name, known, "winslow pipeline list")
             ) from error
-        return Definition(head=head, text=text, definition=pipeline.parse(text, source=f"pipeline {name}"))
 
     def delete_pipeline(self, name: str) -> None:
         """Remove a definition; projects that use it have their own copy."""

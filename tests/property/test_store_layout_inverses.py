@@ -21,7 +21,7 @@ def test_a_documents_key_gives_the_id_back(name: str) -> None:
 
 @given(ids, st.integers(1, 10**9))
 def test_a_texts_key_gives_the_revision_back(name: str, revision: int) -> None:
-    assert layout.revision_of_text(layout.pipeline_text(name, revision)) == revision
+    assert layout.revision_of_key(layout.pipeline_text(name, revision)) == revision
 
 
 @given(ids, st.lists(starts, min_size=1))

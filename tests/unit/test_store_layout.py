@@ -37,7 +37,7 @@ def test_a_name_cannot_leave_its_place(name: str) -> None:
         layout.project_document,
         layout.pipeline_document,
         layout.node_document,
-        layout.pipeline_texts,
+        layout.pipeline_revisions,
         layout.project,
         layout.project_input,
         layout.alive,
@@ -76,6 +76,7 @@ def test_only_a_documents_own_key_names_it() -> None:
     assert layout.pipeline_of_document("documents/projects/traffic.json") is None
     assert layout.node_of_document("documents/nodes/ws3.json") == "ws3"
     assert layout.node_of_document("documents/projects/ws3.json") is None
-    assert layout.revision_of_text("pipelines/traffic/12.yaml") == 12
-    assert layout.revision_of_text("pipelines/traffic/x.yaml") is None
+    assert layout.revision_of_key(layout.pipeline_text("traffic", 12)) == 12
+    assert layout.revision_of_key(layout.pipeline_record("traffic", 12)) == 12
+    assert layout.revision_of_key("pipelines/traffic/x.yaml") is None
     assert layout.segment_start("projects/p/runs/1.1/log/notes.txt") is None

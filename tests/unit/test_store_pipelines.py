@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 
@@ -9,7 +10,7 @@ import pytest
 
 from tests.faults.counter import VirtualTime
 from tests.faults.store import Fault, FaultyStore
-from winslow.errors import InvalidInput, NotFound, StoreUnreachable
+from winslow.errors import Conflict, InvalidInput, NotFound, StoreUnreachable
 from winslow.store.memory import MemoryStore
 from winslow.store.pipelines import PipelineHead, Pipelines
 
@@ -96,8 +97,116 @@ def test_two_that_apply_at_once_both_come_through_and_no_text_is_overwritten(sto
     revision = pipelines.apply("traffic", FIRST)
     assert pipelines.read("traffic") == (pipelines.heads()[0], FIRST)
     assert revision == pipelines.heads()[0].revision > 2
-    texts = {info.key: store.get(info.key).data.decode() for info in store.walk("pipelines/")}
-    assert {"rival: 1\n", "rival: 2\n", FIRST} == set(texts.values())
+    keys = [info.key for info in store.walk("pipelines/") if info.key.endswith(".yaml")]
+    assert {"rival: 1\n", "rival: 2\n", FIRST} == {store.get(key).data.decode() for key in keys}
+
+
+def test_every_revision_keeps_its_author_time_and_text(store: MemoryStore) -> None:
+    pipelines = Pipelines(store)
+    for number, by in enumerate(["ann", "ben", "ann"], start=1):
+        pipelines.apply("traffic", f"text {number}", by=by, updated=f"2026-11-22T12:00:0{number}Z")
+    pipelines.apply("traffic", "text 3", by="cleo", updated="2026-11-23T00:00:00Z")  # nothing new
+    told = [(head.revision, head.by, head.updated) for head in pipelines.history("traffic")]
+    assert told == [
+        (3, "ann", "2026-11-22T12:00:03Z"),
+        (2, "ben", "2026-11-22T12:00:02Z"),
+        (1, "ann", "2026-11-22T12:00:01Z"),
+    ]
+    for number in (1, 2, 3):
+        assert pipelines.read("traffic", revision=number).text == f"text {number}"
+    assert json.loads(store.get("pipelines/traffic/1.json").data)["by"] == "ann"
+    assert len(store.get("documents/pipelines/traffic.json").data) < 400
+    with pytest.raises(NotFound, match="pipeline 'traffic' has no revision 4") as raised:
+        pipelines.read("traffic", revision=4)
+    assert raised.value.hint == "its revisions: 1, 2, 3"
+
+
+def test_what_was_never_current_is_not_in_the_history(store: MemoryStore) -> None:
+    pipelines = Pipelines(store)
+    pipelines.apply("traffic", FIRST, by="ann")
+
+    def no_head(operation: str, key: str) -> Fault:
+        return Fault.REQUEST_LOST if (operation, key.split("/")[0]) == ("put", "documents") else Fault.NONE
+
+    _, dying = over(store, no_head, deadline=1.0)
+    with pytest.raises(StoreUnreachable):
+        dying.apply("traffic", "by somebody who died before the head was written", by="ben")
+    assert store.get("pipelines/traffic/2.yaml").data
+    assert [head.revision for head in pipelines.history("traffic")] == [1]
+    with pytest.raises(NotFound):
+        pipelines.read("traffic", revision=2)
+    assert pipelines.apply("traffic", SECOND, by="cleo") == 3
+    assert [(head.revision, head.by) for head in pipelines.history("traffic")] == [(3, "cleo"), (1, "ann")]
+
+
+def test_a_name_that_was_made_again_has_a_history_of_its_own(store: MemoryStore) -> None:
+    pipelines = Pipelines(store)
+    pipelines.apply("traffic", FIRST)
+    pipelines.apply("traffic", SECOND)
+    record = store.get("pipelines/traffic/1.json").data
+    pipelines.delete("traffic")
+    assert list(store.walk("pipelines/traffic/")) == []
+    with pytest.raises(NotFound, match="no pipeline"):
+        pipelines.history("traffic")
+    store.put("pipelines/traffic/1.json", record)  # one that was on its way when the deletion swept
+    pipelines.apply("traffic", FIRST)
+    pipelines.apply("traffic", SECOND)
+    assert [head.revision for head in pipelines.history("traffic")] == [4, 3]
+    with pytest.raises(NotFound, match="no revision 1"):
+        pipelines.read("traffic", revision=1)
+    pipelines.delete("traffic")
+    assert list(store.walk("pipelines/traffic/")) == []
+
+
+def test_applying_on_a_condition(store: MemoryStore) -> None:
+    pipelines = Pipelines(store)
+    with pytest.raises(Conflict, match="there is no pipeline 'traffic'"):
+        pipelines.apply("traffic", FIRST, if_revision=1)
+    assert pipelines.apply("traffic", FIRST, by="ann", updated="2026-11-22T12:00:00Z", if_revision=0) == 1
+    with pytest.raises(Conflict, match="is at revision 1, applied by ann at 2026-11-22T12:00:00Z") as raised:
+        pipelines.apply("traffic", SECOND, if_revision=0)
+    assert pipelines.apply("traffic", SECOND, if_revision=1) == 2
+    with pytest.raises(Conflict) as raised:
+        pipelines.apply("traffic", "third", if_revision=1)
+    assert "winslow pipeline diff traffic 1" in raised.value.hint
+    assert pipelines.apply("traffic", SECOND, if_revision=1) == 2  # it is what was wanted, whoever did it
+    pipelines.delete("traffic", by="ben", updated="2026-11-23T00:00:00Z")
+    with pytest.raises(Conflict, match="was deleted by ben"):
+        pipelines.apply("traffic", "third", if_revision=2)
+    assert pipelines.apply("traffic", "third", if_revision=0) == 3
+
+
+def test_of_two_that_apply_on_one_condition_one_wins(store: MemoryStore) -> None:
+    rival = Pipelines(store)
+    rival.apply("traffic", FIRST)
+
+    def before() -> None:
+        if link.seen[-1:] == [("put", "pipelines/traffic/1.json", Fault.NONE)]:
+            rival.apply("traffic", "rival", if_revision=1)
+
+    link, pipelines = over(store, lambda *_: Fault.NONE)
+    link.before = before
+    with pytest.raises(Conflict, match="is at revision 3"):  # 2 is the loser's text, which nobody sees
+        pipelines.apply("traffic", SECOND, if_revision=1)
+    assert [head.revision for head in rival.history("traffic")] == [3, 1]
+
+
+def test_who_was_current_until_somebody_went_on_has_applied(store: MemoryStore) -> None:
+    rival = Pipelines(store)
+    rival.apply("traffic", FIRST)
+
+    def plan(operation: str, key: str) -> Fault:
+        return Fault.ANSWER_LOST if (operation, key.split("/")[0]) == ("put", "documents") else Fault.NONE
+
+    def before() -> None:
+        if link.seen[-1:] == [("put", "documents/pipelines/traffic.json", Fault.ANSWER_LOST)]:
+            rival.apply("traffic", "rival")
+
+    link, pipelines = over(store, plan)
+    link.before = before
+    assert pipelines.apply("traffic", SECOND, if_revision=1) == 2
+    assert [head.revision for head in rival.history("traffic")] == [3, 2, 1]
+    assert rival.read("traffic").text == "rival"
 
 
 def test_over_a_bad_link_every_apply_and_delete_ends_as_it_says() -> None:
@@ -110,6 +219,11 @@ def test_over_a_bad_link_every_apply_and_delete_ends_as_it_says() -> None:
             assert pipelines.apply("traffic", FIRST) >= 1
             revision = pipelines.apply("traffic", SECOND)
             link.flush()
+            told = Pipelines(inner).history("traffic")
+            assert [Pipelines(inner).read("traffic", revision=head.revision).text for head in told] == [
+                SECOND,
+                FIRST,
+            ]
             held = Pipelines(inner).read("traffic")
             assert (held.text, held.head.revision) == (SECOND, revision), f"seed {seed}"
             pipelines.delete("traffic")

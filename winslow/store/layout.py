@@ -5,6 +5,7 @@
     documents/pipelines/<name>.json                       pipelines' heads
     documents/nodes/<name>.json                           what people want of nodes
     pipelines/<name>/<revision>.yaml                      a definition as the user wrote it
+    pipelines/<name>/<revision>.json                      the head that named it, once there is a newer one
     resources/<path>                                      the global pool of inputs
     projects/<id>/input/<path>                            a project's own uploads
     projects/<id>/runs/<n>.<k>/workspace|output/<name>    files of run n, attempt k, under generated names
@@ -108,19 +109,24 @@ def _name_of(key: str, prefix: str, pattern: re.Pattern[str]) -> str | None:
     return name if pattern.fullmatch(name) else None
 
 
-def pipeline_texts(name: str) -> str:
-    """The prefix of all texts of a pipeline."""
+def pipeline_revisions(name: str) -> str:
+    """The prefix of all texts of a pipeline, and of the heads that named them."""
     return f"pipelines/{_checked(NAME, name, 'a name of a pipeline')}/"
 
 
 def pipeline_text(name: str, revision: int) -> str:
     """The key of one revision's text."""
-    return f"{pipeline_texts(name)}{revision}.yaml"
+    return f"{pipeline_revisions(name)}{revision}.yaml"
 
 
-def revision_of_text(key: str) -> int | None:
-    """The revision from a text's key; None for any other key."""
-    match = re.fullmatch(r"pipelines/[^/]+/(\d+)\.yaml", key)
+def pipeline_record(name: str, revision: int) -> str:
+    """The key of an older revision's head."""
+    return f"{pipeline_revisions(name)}{revision}.json"
+
+
+def revision_of_key(key: str) -> int | None:
+    """The revision from the key of a text or a record; None for any other key."""
+    match = re.fullmatch(r"pipelines/[^/]+/(\d+)\.(?:yaml|json)", key)
     return int(match[1]) if match else None
 
 

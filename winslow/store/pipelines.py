@@ -2,6 +2,8 @@
 
 A text is written first, under a revision nobody else has (a conditional create), then the head with a
 condition on what was read. Revisions rise and may have gaps; a text that no head names is never shown.
+Before a head is replaced it is copied beside its text: these records are the history, exactly what was
+current once, whoever crashed between two writes.
 A deleted pipeline's head stays as a tombstone of a few hundred bytes: not every store keeps a condition
 on DELETE, and so a name's revisions rise for ever.
 """
@@ -18,13 +20,19 @@ from winslow.project import SCHEMA, check_schema
 from winslow.store import layout
 from winslow.store.conditional import JSON
 from winslow.store.patience import Patience
+from winslow.store.pool import in_parallel
 from winslow.store.port import ObjectStore
 
 YAML = "application/yaml"
+READERS = 8
 
 
 class PipelineHead(BaseModel):
-    """The document `documents/pipelines/<name>.json`; `sha256` (hex) is its text's, `updated` is for people."""
+    """The document `documents/pipelines/<name>.json`; `sha256` (hex) is its text's, `updated` is for people.
+
+    `since` is the first revision after the name was made, or made again: older records, if a deletion left
+    any behind, are not this pipeline's.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True, serialize_by_alias=True)
 
@@ -34,7 +42,12 @@ class PipelineHead(BaseModel):
     updated: str = ""
     by: str = ""
     sha256: str
+    since: int = 1
     deleted: bool = False
+
+    def encode(self) -> bytes:
+        """The document's bytes."""
+        return (self.model_dump_json(indent=1) + "\n").encode()
 
 
 class PipelineText(NamedTuple):
@@ -51,11 +64,14 @@ class Pipelines:
         self._store = store
         self._patience = patience or Patience()
 
-    def apply(self, name: str, text: str, *, by: str = "", updated: str = "") -> int:
+    def apply(
+        self, name: str, text: str, *, by: str = "", updated: str = "", if_revision: int | None = None
+    ) -> int:
         """Make `text` the current definition and return its revision; the same text again changes nothing.
 
-        The caller has checked the text. Raises InvalidInput for a bad name, StoreUnreachable when the outcome
-        stayed unknown.
+        With `if_revision` only while that is the newest revision (0: while there is none). The caller has checked
+        the text. Raises InvalidInput for a bad name, Conflict when the newest revision is another, StoreUnreachable
+        when the outcome stayed unknown.
         """
         data = text.encode()
         digest = hashlib.sha256(data).hexdigest()
@@ -64,17 +80,24 @@ class Pipelines:
         for _ in self._patience.tries():
             try:
                 held, etag = self._head(name)
-                if held is not None and held.sha256 == digest and not held.deleted:
-                    return held.revision
-                newest = held.revision if held is not None else 0
-                if mine is None or mine <= newest:
-                    mine = self._claim(name, data, newest + 1)
-                self._write(
-                    PipelineHead(name=name, revision=mine, updated=updated, by=by, sha256=digest), etag
+                if (applied := self._applied(held, digest, mine)) is not None:
+                    return applied
+                _check_newest(name, held, if_revision)
+                if mine is None or (held is not None and mine <= held.revision):
+                    mine = self._claim(name, data, held.revision + 1 if held is not None else 1)
+                head = PipelineHead(
+                    name=name, revision=mine, updated=updated, by=by, sha256=digest, since=mine
                 )
-                return mine
-            except Conflict:
-                pass  # somebody else's head, or our own whose answer was lost: the next read tells
+                if held is not None and not held.deleted:
+                    self._store.put(
+                        layout.pipeline_record(name, held.revision), held.encode(), content_type=JSON
+                    )
+                    head = head.model_copy(update={"since": held.since})
+                try:
+                    self._write(head, etag)
+                    return mine
+                except Conflict:
+                    pass  # somebody else's head, or our own whose answer was lost: the next read tells
             except StoreUnreachable as error:
                 last = error
         raise StoreUnreachable(
@@ -82,13 +105,22 @@ class Pipelines:
             hint="apply it again: the same text changes nothing",
         ) from last
 
-    def read(self, name: str) -> PipelineText:
-        """The current definition. Raises NotFound naming the pipeline, InvalidInput for a damaged one."""
+    def read(self, name: str, *, revision: int | None = None) -> PipelineText:
+        """The current definition, or an older revision of it.
+
+        Raises NotFound naming the pipeline or the revision, InvalidInput for a damaged one.
+        """
         missing: NotFound | None = None
         for _ in range(3):
-            head, _etag = self._head(name)
-            if head is None or head.deleted:
+            current, _etag = self._head(name)
+            if current is None or current.deleted:
                 break
+            head = self._of(current, revision)
+            if head is None:
+                known = ", ".join(str(each.revision) for each in reversed(self.history(name)))
+                raise NotFound(
+                    f"pipeline '{name}' has no revision {revision}", hint=f"its revisions: {known}"
+                )
             key = layout.pipeline_text(name, head.revision)
             try:
                 data = self._store.get(key).data
@@ -101,6 +133,22 @@ class Pipelines:
                 )
             return PipelineText(head=head, text=data.decode())
         raise _none(name) from missing
+
+    def history(self, name: str) -> list[PipelineHead]:
+        """The head of every revision since the name was made, newest first. Raises NotFound."""
+        current, _etag = self._head(name)
+        if current is None or current.deleted:
+            raise _none(name)
+        older = []
+        for info in self._store.walk(layout.pipeline_revisions(name)):
+            revision = layout.revision_of_key(info.key)
+            if revision is not None and revision < current.revision and info.key.endswith(".json"):
+                older.append(revision)
+        older.sort(reverse=True)
+        records = in_parallel(
+            READERS, "history", lambda number: self._of(current, older[number]), range(len(older))
+        )
+        return [current, *(record for record in records if record is not None)]
 
     def heads(self) -> list[PipelineHead]:
         """Every pipeline's head, by name."""
@@ -128,7 +176,7 @@ class Pipelines:
                     tried = True
                     gone = head.model_copy(update={"deleted": True, "by": by, "updated": updated})
                     self._write(gone, etag)
-                self._remove_texts(name, head.revision)
+                self._remove_revisions(name, head.revision)
                 return
             except Conflict:
                 pass  # applied anew meanwhile, or our own write whose answer was lost: the next read tells
@@ -139,16 +187,37 @@ class Pipelines:
             hint="look whether it is still listed",
         ) from last
 
-    def _remove_texts(self, name: str, last: int) -> None:
-        for info in self._store.walk(layout.pipeline_texts(name)):
-            revision = layout.revision_of_text(info.key)
+    def _remove_revisions(self, name: str, last: int) -> None:
+        for info in self._store.walk(layout.pipeline_revisions(name)):
+            revision = layout.revision_of_key(info.key)
             if revision is not None and revision <= last:
                 self._store.delete(info.key)
 
+    def _applied(self, held: PipelineHead | None, digest: str, mine: int | None) -> int | None:
+        """The revision under which the text was applied already; None if it was not."""
+        if held is None:
+            return None
+        if held.revision == mine or (held.sha256 == digest and not held.deleted):
+            return held.revision
+        if mine is not None and not held.deleted and self._of(held, mine) is not None:
+            return mine  # ours was the current one, and somebody has gone on from there
+        return None
+
+    def _of(self, current: PipelineHead, revision: int | None) -> PipelineHead | None:
+        """The head of a revision of the pipeline with this current head; None where there is none."""
+        if revision is None or revision == current.revision:
+            return current
+        if not current.since <= revision < current.revision:
+            return None
+        key = layout.pipeline_record(current.name, revision)
+        try:
+            return _decode(self._store.get(key).data, key)
+        except NotFound:
+            return None
+
     def _write(self, head: PipelineHead, etag: str | None) -> None:
-        data = (head.model_dump_json(indent=1) + "\n").encode()
         key = layout.pipeline_document(head.name)
-        self._store.put(key, data, if_match=etag, if_none_match=etag is None, content_type=JSON)
+        self._store.put(key, head.encode(), if_match=etag, if_none_match=etag is None, content_type=JSON)
 
     def _head(self, name: str) -> tuple[PipelineHead | None, str | None]:
         key = layout.pipeline_document(name)
@@ -156,12 +225,7 @@ class Pipelines:
             blob = self._store.get(key)
         except NotFound:
             return None, None
-        try:
-            head = PipelineHead.model_validate_json(blob.data)
-        except ValidationError as error:
-            raise InvalidInput(f"{key}: not a valid pipeline document: {error}") from error
-        check_schema(head.schema_, key=key)
-        return head, blob.etag
+        return _decode(blob.data, key), blob.etag
 
     def _claim(self, name: str, data: bytes, revision: int) -> int:
         """Write the text under the first free revision from `revision` on."""
@@ -177,6 +241,28 @@ class Pipelines:
                 except NotFound:
                     pass
             revision += 1
+
+
+def _decode(data: bytes, key: str) -> PipelineHead:
+    try:
+        head = PipelineHead.model_validate_json(data)
+    except ValidationError as error:
+        raise InvalidInput(f"{key}: not a valid pipeline document: {error}") from error
+    check_schema(head.schema_, key=key)
+    return head
+
+
+def _check_newest(name: str, held: PipelineHead | None, wanted: int | None) -> None:
+    newest = held.revision if held is not None and not held.deleted else 0
+    if wanted is None or wanted == newest:
+        return
+    if held is None:
+        raise Conflict(f"there is no pipeline '{name}', so revision {wanted} is not its newest")
+    what = f"was deleted by {held.by}" if held.deleted else f"is at revision {newest}, applied by {held.by}"
+    raise Conflict(
+        f"pipeline '{name}' {what} at {held.updated}, not at revision {wanted}",
+        hint=f"see what changed: winslow pipeline diff {name}" + (f" {wanted}" if wanted and newest else ""),
+    )
 
 
 def _none(name: str) -> NotFound:

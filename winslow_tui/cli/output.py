@@ -88,6 +88,21 @@ def put_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         print(text.rstrip(), flush=True)
 
 
+def put_diff(lines: Iterable[str]) -> None:
+    """A unified diff to stdout; on a terminal what is new is green, what is gone red."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(file=sys.stdout, markup=False, highlight=False, emoji=False, no_color=_no_color())
+    styles = {"+": "green", "-": "red", "@": "cyan"}
+    for each in lines:
+        shown = block(each)
+        if sys.stdout.isatty():
+            console.print(Text(shown, style=styles.get(shown[:1], "")), soft_wrap=True)
+        else:
+            print(shown, flush=True)
+
+
 def put_fields(fields: Mapping[str, object]) -> None:
     """Names and values, one a line; empty values are left out."""
     shown = {name: line(str(value)) for name, value in fields.items() if value not in ("", None, (), [], {})}

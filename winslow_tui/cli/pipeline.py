@@ -7,13 +7,24 @@ from typing import Annotated
 
 import typer
 
+from winslow.terminal_text import line
 from winslow_tui.cli.context import client
-from winslow_tui.cli.output import Format, OutputOption, plain, put, put_json, put_table, say, time_shown
+from winslow_tui.cli.output import (
+    Format,
+    OutputOption,
+    plain,
+    put,
+    put_diff,
+    put_json,
+    put_table,
+    say,
+    time_shown,
+)
 
 app = typer.Typer(help="Pipeline definitions: check, apply, look at, delete.", no_args_is_help=True)
 
 FileArgument = Annotated[str, typer.Argument(help="a YAML file; - for standard input", show_default=False)]
-NameArgument = Annotated[str, typer.Argument(help="the pipeline's name", show_default=False)]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="the pipeline's name", show_default=False)]
 
 
 def read_definition(file: str) -> tuple[str, str]:
@@ -58,10 +69,20 @@ def check(file: FileArgument, output: OutputOption = Format.TABLE) -> None:
 
 
 @app.command()
-def apply(ctx: typer.Context, file: FileArgument, output: OutputOption = Format.TABLE) -> None:
+def apply(
+    ctx: typer.Context,
+    file: FileArgument,
+    if_revision: Annotated[
+        int | None,
+        typer.Option(
+            "--if-revision", min=0, help="only while this is the newest one (0: while there is none)"
+        ),
+    ] = None,
+    output: OutputOption = Format.TABLE,
+) -> None:
     """Store a definition as the current one of its name. Projects keep their own copies."""
     text, source = read_definition(file)
-    definition, revision = client(ctx).apply_pipeline(text, source=source)
+    definition, revision = client(ctx).apply_pipeline(text, source=source, if_revision=if_revision)
     if output is Format.JSON:
         put_json({"name": definition.name, "revision": revision})
     else:
@@ -80,13 +101,104 @@ def list_(ctx: typer.Context, output: OutputOption = Format.TABLE) -> None:
 
 
 @app.command()
-def show(ctx: typer.Context, name: NameArgument, output: OutputOption = Format.TABLE) -> None:
+def show(
+    ctx: typer.Context,
+    name: NameArgument,
+    revision: Annotated[
+        int | None, typer.Option("--revision", min=1, help="an older one (winslow pipeline history)")
+    ] = None,
+    output: OutputOption = Format.TABLE,
+) -> None:
     """Show a definition as it was written; with -o json as it is understood."""
-    found = client(ctx).pipeline(name)
     if output is Format.JSON:
+        found = client(ctx).pipeline(name, revision=revision)
         put_json({"head": plain(found.head), "definition": plain(found.definition)})
     else:
-        put(found.text.rstrip("\n"))
+        put(client(ctx).pipeline_text(name, revision=revision).text.rstrip("\n"))
+
+
+@app.command()
+def history(ctx: typer.Context, name: NameArgument, output: OutputOption = Format.TABLE) -> None:
+    """Show every revision of a definition: who applied it, and when."""
+    told = client(ctx).pipeline_history(name)
+    if output is Format.JSON:
+        put_json([plain(head) for head in told])
+        return
+    rows = [(head.revision, time_shown(head.updated), head.by) for head in told]
+    put_table(("REVISION", "APPLIED", "BY"), rows)
+
+
+@app.command()
+def diff(
+    ctx: typer.Context,
+    name: NameArgument,
+    older: Annotated[
+        int | None,
+        typer.Argument(
+            metavar="A", min=1, help="a revision; default: the one before the newest", show_default=False
+        ),
+    ] = None,
+    newer: Annotated[
+        int | None,
+        typer.Argument(metavar="B", min=1, help="another; default: the newest", show_default=False),
+    ] = None,
+    project: Annotated[
+        str | None,
+        typer.Option("--project", help="what its own copy would change to with revision A or the newest"),
+    ] = None,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Show what two revisions differ in, or what a project's own copy has otherwise than a definition."""
+    if project is None:
+        _diff_revisions(ctx, name, older, newer, output)
+    else:
+        _diff_copy(ctx, name, older, newer, project, output)
+
+
+def _diff_revisions(
+    ctx: typer.Context, name: str, older: int | None, newer: int | None, output: Format
+) -> None:
+    from winslow.errors import NotFound
+    from winslow_tui.definition_view import text_diff
+
+    used = client(ctx)
+    if older is None:
+        revisions = [head.revision for head in used.pipeline_history(name)]
+        if len(revisions) == 1:
+            raise NotFound(
+                f"pipeline '{name}' has only revision {revisions[0]}",
+                hint="there is nothing yet to compare it with",
+            )
+        older = revisions[1]
+    before, after = (used.pipeline_text(name, revision=revision) for revision in (older, newer))
+    lines = text_diff(before, after)
+    if output is Format.JSON:
+        put_json({"name": name, "before": plain(before.head), "after": plain(after.head), "diff": lines})
+    elif lines:
+        put_diff(lines)
+    else:
+        say(f"revisions {before.head.revision} and {after.head.revision} are the same text")
+
+
+def _diff_copy(
+    ctx: typer.Context, name: str, revision: int | None, newer: int | None, project: str, output: Format
+) -> None:
+    from winslow.definition_diff import pipeline_changes
+    from winslow.errors import UsageError
+
+    if newer is not None:
+        raise UsageError("--project compares with one revision", hint="leave the second one out")
+    used = client(ctx)
+    found, copied = used.pipeline(name, revision=revision), used.project(project)
+    changes = pipeline_changes(copied.pipeline.definition, found.definition)
+    if output is Format.JSON:
+        told = [{"path": c.path, "change": c.kind, "before": c.before, "after": c.after} for c in changes]
+        put_json({"name": name, "revision": found.head.revision, "project": copied.id, "changes": told})
+        return
+    if not changes:
+        say(f"{copied.id} has what {name} revision {found.head.revision} says")
+    for change in changes:
+        put(line(str(change)))
 
 
 @app.command()
