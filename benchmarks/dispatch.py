@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import random
 import statistics
 import subprocess
@@ -98,6 +99,7 @@ def main() -> int:
         engine, daemon = running_engine(), None
         if engine is None:
             daemon, engine = start_engine(Path(folder) / "docker")
+        os.environ.update(engine.environment)  # for the bare loop and the agents
         image = import_busybox(engine)
         site = Site(
             Path(folder) / "site",

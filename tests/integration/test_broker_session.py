@@ -7,6 +7,7 @@ import os
 import random
 import secrets
 import signal
+import socket
 import sys
 import textwrap
 from collections.abc import AsyncIterator, Callable
@@ -134,6 +135,16 @@ async def test_every_payload_arrives_as_it_was_sent(broker: BrokerService, site:
         kept = {topic: payload for topic, payload in EXCHANGES if topic.travel is not topics.Travel.LIVE}
         assert {received.topic: received.payload for received in retained} == kept
         assert all(received.retained for received in retained)
+
+
+async def test_small_messages_do_not_wait_for_an_acknowledgement(broker: BrokerService, site: str) -> None:
+    """Nagle's algorithm held bids back for the 40 ms of a delayed acknowledgement."""
+    async with session(broker, site) as writer:
+        await connected(writer)
+        assert writer._link is not None
+        connection = writer._link._client.socket()
+        assert isinstance(connection, socket.socket)
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 async def test_sites_do_not_see_each_other(broker: BrokerService, site: str) -> None:
