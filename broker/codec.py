@@ -37,6 +37,7 @@ Payload = (
     | metrics.NodeSample
     | metrics.NodeHistory
     | metrics.ContainerSample
+    | messages.WishNotice
     | messages.ProjectSummary
     | messages.OfferHint
     | messages.BidMessage
@@ -47,6 +48,7 @@ Payload = (
 
 _JSON_MODELS: dict[type[Any], type[BaseModel]] = {
     topics.NodeState: node.NodeState,
+    topics.NodeWish: messages.WishNotice,
     topics.ProjectState: messages.ProjectSummary,
     topics.Offer: messages.OfferHint,
     topics.Bid: messages.BidMessage,
@@ -189,6 +191,8 @@ def _check_identity(topic: Topic, payload: object) -> None:
     """A payload that names its node, project or run names those of its topic: nobody speaks for another."""
     match topic, payload:
         case topics.NodeState(), node.NodeState():
+            same = payload.node == topic.node
+        case topics.NodeWish(), messages.WishNotice():
             same = payload.node == topic.node
         case topics.ProjectState(), messages.ProjectSummary():
             same = payload.id == topic.project

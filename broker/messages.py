@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from winslow.lifecycle import state_of
+from winslow.node_wish import NodeWish
 from winslow.pipeline import Requirements
 from winslow.project import Project, Run, RunState, Tombstone
 
@@ -90,6 +91,34 @@ class ProjectSummary(_Message):
             next_stage=document.control.next_stage,
             active=tuple(_active(run, percents or {}) for run in document.active[:MAX_LIST]),
             updated=updated,
+        )
+
+
+class DrainNotice(_Message):
+    """Why a node is to take nothing new, and who said so."""
+
+    reason: Text = ""
+    by: Text = ""
+
+
+class WishNotice(_Message):
+    """`nodes/NODE/wish`: what people want of a node. A hint that it should read its document; `drain` is left
+    out while nobody wants it to drain."""
+
+    node: Text
+    revision: Count
+    drain: DrainNotice | None = None
+    labels: tuple[Text, ...] = Field(default=(), max_length=MAX_LIST)
+
+    @classmethod
+    def of(cls, wish: NodeWish) -> WishNotice:
+        """The notice of a wish as it stands; that of a forgotten node is the empty payload."""
+        drain = wish.drain
+        return cls(
+            node=wish.node,
+            revision=wish.revision,
+            drain=DrainNotice(reason=_cut(drain.reason), by=_cut(drain.by)) if drain is not None else None,
+            labels=wish.labels,
         )
 
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from broker.messages import OfferHint, ProjectSummary
-from broker.topics import Offer, Progress, ProjectState
+from broker.messages import OfferHint, ProjectSummary, WishNotice
+from broker.topics import NodeHistory, NodeState, NodeWish, Offer, Progress, ProjectState
+from winslow.node_wish import NodeWish as Wish
 from winslow.project import Project, RunState, Tombstone
 
 Notice = tuple[ProjectState, ProjectSummary | None] | tuple[Offer, OfferHint | None] | tuple[Progress, None]
@@ -57,3 +58,13 @@ def notices(
     else:
         result.append((ProjectState(project=project_id), None))
     return result
+
+
+def wish_notice(wish: Wish) -> tuple[NodeWish, WishNotice | None]:
+    """What to publish of a node's wish; None clears it."""
+    return NodeWish(node=wish.node), None if wish.forgotten else WishNotice.of(wish)
+
+
+def topics_of_node(node: str) -> tuple[NodeState | NodeHistory | NodeWish, ...]:
+    """Every retained topic of a node: to be cleared when it is forgotten."""
+    return NodeState(node=node), NodeHistory(node=node), NodeWish(node=node)

@@ -7,6 +7,7 @@ Its class says how its messages travel:
     NodeState        nodes/NODE/state            OWN, QoS 1
     NodeMetrics      nodes/NODE/metrics          LIVE, QoS 0
     NodeHistory      nodes/NODE/history          OWN, QoS 0
+    NodeWish         nodes/NODE/wish             SHARED, QoS 1
     ProjectState     projects/ID/state           SHARED, QoS 1
     Offer            projects/ID/offers/N.K      SHARED, QoS 1
     Bid              projects/ID/bids/N.K/NODE   LIVE, QoS 1
@@ -39,6 +40,7 @@ _RUN_KEY = re.compile(_NUMBER + r"\." + _NUMBER)
 NODE_STATES = "nodes/+/state"
 NODE_METRICS = "nodes/+/metrics"
 NODE_HISTORIES = "nodes/+/history"
+NODE_WISHES = "nodes/+/wish"
 PROJECT_TOPICS = "projects/#"
 PROJECT_STATES = "projects/+/state"
 OFFERS = "projects/+/offers/+"
@@ -128,6 +130,23 @@ class NodeHistory:
     def path(self) -> str:
         """`nodes/NODE/history`."""
         return f"nodes/{self.node}/history"
+
+
+@dataclass(frozen=True)
+class NodeWish:
+    """What people want of a node, whether or not it is there; written by whoever wrote the node's document."""
+
+    node: str
+    travel: ClassVar[Travel] = Travel.SHARED
+    qos: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        check_name(self.node, "the node name")
+
+    @property
+    def path(self) -> str:
+        """`nodes/NODE/wish`."""
+        return f"nodes/{self.node}/wish"
 
 
 @dataclass(frozen=True)
@@ -267,6 +286,7 @@ Topic = (
     NodeState
     | NodeMetrics
     | NodeHistory
+    | NodeWish
     | ProjectState
     | Offer
     | Bid
@@ -277,10 +297,11 @@ Topic = (
     | Echo
 )
 
-_NODE_TOPICS: dict[str, type[NodeState | NodeMetrics | NodeHistory]] = {
+_NODE_TOPICS: dict[str, type[NodeState | NodeMetrics | NodeHistory | NodeWish]] = {
     "state": NodeState,
     "metrics": NodeMetrics,
     "history": NodeHistory,
+    "wish": NodeWish,
 }
 _RUN_TOPICS: dict[str, type[Log | Progress | Stats]] = {"log": Log, "progress": Progress, "stats": Stats}
 

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from broker import messages, topics
 from broker.codec import Payload
-from broker.notices import notices
+from broker.notices import notices, wish_notice
 from broker.session import Received, Session
 from broker.topics import Topic
 from node_agent import needs, recovery
@@ -30,16 +30,19 @@ from node_agent.journal import AttemptJournal
 from node_agent.mirror import Mirror
 from node_agent.reservations import Key, Reservations
 from node_agent.tools import Tools
+from node_agent.wishes import WishMirror
 from winslow import metrics
 from winslow.election import Claim, ClaimResult
 from winslow.errors import Conflict, InvalidInput, NotFound, Refused, Unreachable, WinslowError
 from winslow.events import Claimed, Disowned
 from winslow.node import ActiveRun, Hardware, NodeState, Presence
+from winslow.node_wish import NodeWish, effective_labels
 from winslow.placement import UNKNOWN_IMAGE
 from winslow.project import Project, Run, Tombstone
 from winslow.quantities import LostAfter
 from winslow.store.documents import Documents
 from winslow.store.port import ObjectStore
+from winslow.store.wishes import Wishes
 
 FETCH_RATE = 100e6
 """Bytes per second to assume for fetching inputs and images: a 1 Gbit/s link, a little less than full."""
@@ -94,7 +97,6 @@ class Agent:
         self._jitter = jitter
         self._sampler = sampler
         self._trusted = trusted
-        self._presence = Presence.DRAINING  # until it is known what is left here, and that the store is sound
         self._notes: dict[str, str] = {}
         self._nodes: dict[str, NodeState] = {}
         self._attempts: dict[Key, Attempt] = {}
@@ -102,11 +104,14 @@ class Agent:
         self._left_alone: list[AttemptJournal] = []
         self._recovered = False
         self._alone = False  # no other node is known to be online under this name
-        self._takes_part = False
+        self._takes_part = False  # until it is known what is left here, and that the store is sound
         self._dirty = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
         self.reservations = Reservations(hardware)
         self.mirror = Mirror(documents=Documents(store), executor=executor, on_change=self._changed)
+        self.wishes = WishMirror(
+            node=identity.node, wishes=Wishes(store), executor=executor, on_change=self._wish_changed
+        )
         self._tools = tools(self.mirror, self._publish)
         self.bidding = Bidding(
             node=identity.node,
@@ -120,7 +125,12 @@ class Agent:
             clock=clock.monotonic,
         )
         self._entropy = Entropy(
-            mirror=self.mirror, publish=self._publish, wall=clock.wall, new_id=clock.new_id
+            mirror=self.mirror,
+            wishes=self.wishes,
+            nodes=self._nodes,
+            publish=self._publish,
+            wall=clock.wall,
+            new_id=clock.new_id,
         )
         self._alive = Alive(
             node=identity.node,
@@ -145,19 +155,21 @@ class Agent:
 
     def state(self) -> NodeState:
         """This node as its presence says it now."""
-        who = self.identity
+        who, wish = self.identity, self.wishes.own
+        draining = not self._takes_part or (wish is not None and wish.drain is not None)
         return NodeState(
             node=who.node,
             node_uuid=who.node_uuid,
             instance=who.instance,
-            presence=self._presence,
+            presence=Presence.DRAINING if draining else Presence.ONLINE,
             host=who.host,
             boot_id=who.boot_id,
             version=who.version,
             runtime=(self._tools.runtime.name,),
             hardware=self.reservations.hardware,
             free=self.reservations.free(),
-            labels=who.labels,
+            labels=effective_labels(who.labels, wish),
+            configured_labels=who.labels,
             runs=tuple(
                 ActiveRun(project=key[0], run=key[1], attempt=key[2], stage=each.stage, phase=each.phase)
                 for key, each in sorted(self._attempts.items())
@@ -194,6 +206,7 @@ class Agent:
 
     async def _take_part(self) -> None:
         await self._session.subscribe(topics.NODE_STATES)
+        await self._session.subscribe(topics.NODE_WISHES)
         await self._session.subscribe(topics.PROJECT_STATES)
         await self._session.subscribe(topics.OFFERS)
         await self._session.subscribe(topics.BIDS, qos=1)
@@ -215,6 +228,7 @@ class Agent:
         """After `run` was cancelled: stop reading and bidding."""
         await self.bidding.close()
         await self.mirror.close()
+        await self.wishes.close()
 
     async def _refuse_a_double(self) -> None:
         """Raises Refused while another node is online under this name (design 6, Identity)."""
@@ -239,6 +253,7 @@ class Agent:
         self._alone = True
 
     async def _recover(self) -> None:
+        await self._patiently(self._heed)
         found = await self._patiently(lambda: recovery.find(self._tools, self.mirror))
         self._left_alone = list(found.left_alone)
         for journal in found.adopted:
@@ -288,6 +303,11 @@ class Agent:
             case topics.NodeState(node=node):
                 state = payload if isinstance(payload, NodeState) else None
                 self._see_node(node, state)
+            case topics.NodeWish(node=node):
+                wanted = payload.revision if isinstance(payload, messages.WishNotice) else None
+                self._entropy.saw_wish(node, wanted)
+                if node == self.identity.node:
+                    self.wishes.hint(node, wanted)
             case topics.ProjectState(project=project):
                 revision = payload.revision if isinstance(payload, messages.ProjectSummary) else None
                 self._entropy.saw_state(project, revision)
@@ -326,7 +346,8 @@ class Agent:
                 await self._refuse_a_double()
                 for each in await self._session.snapshot(topics.NODE_STATES, SNAPSHOT_SECONDS):
                     self._handle(each)
-                shown = await self._session.snapshot(topics.PROJECT_TOPICS, SNAPSHOT_SECONDS)
+                shown = await self._session.snapshot(topics.NODE_WISHES, SNAPSHOT_SECONDS)
+                shown += await self._session.snapshot(topics.PROJECT_TOPICS, SNAPSHOT_SECONDS)
             except Unreachable as error:
                 self._say(str(error), about="broker")
                 self._entropy.due.set()  # nobody tells of what is new: look
@@ -342,6 +363,28 @@ class Agent:
             self.bidding.broker(False)
             self._lookout.broker(False)
             self._entropy.due.set()
+
+    # -- what people want of this node
+
+    async def _heed(self) -> None:
+        """Read it before anything is bid on; a node that was forgotten is back."""
+        await self.wishes.read_own()
+        await self._come_back()
+
+    async def _come_back(self) -> None:
+        await self.wishes.come_back(event_id=self._clock.new_id(), at=self._clock.wall())
+
+    def _wish_changed(self, node: str, _old: NodeWish | None, new: NodeWish | None, *, own: bool) -> None:
+        if own and new is not None:
+            self._publish(*wish_notice(new))
+        if node != self.identity.node:
+            return
+        drain = new.drain if new is not None else None
+        self._say(drain.sentence if drain is not None else "", about="drain")
+        if new is not None and new.forgotten:
+            self._entropy.due.set()  # the sweep says that this node is here
+        self._dirty.set()
+        self.bidding.resources_changed()
 
     # -- documents
 
@@ -437,7 +480,9 @@ class Agent:
                     await self._entropy.due.wait()
             self._entropy.due.clear()
             try:
-                await self.mirror.sweep()
+                listing = await self.mirror.sweep()
+                await self.wishes.compare(listing.nodes)
+                await self._come_back()
                 for document in self.mirror.all():
                     self._disown(document.id, document)
                 if self._session.connected:
@@ -450,7 +495,7 @@ class Agent:
                 self._say(str(error))
             else:
                 self._say("")
-                self._say(self.mirror.problem, about="documents")
+                self._say(self.mirror.problem or self.wishes.problem, about="documents")
 
     async def _watch_wishes(self) -> None:
         """Without a broker nobody tells of an abort: read the own attempts' documents every 5 s (design 5.5)."""
@@ -466,7 +511,6 @@ class Agent:
     async def _begin_bidding(self) -> None:
         await self._trusted.wait()
         self._takes_part = True
-        self._presence = Presence.ONLINE
         self._dirty.set()
         for document in self.mirror.all():
             self.bidding.document(document.id, document)

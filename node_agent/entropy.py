@@ -7,16 +7,18 @@ connect and every ten minutes; without a broker everybody lists, since nobody te
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from hashlib import blake2b
 
 from broker.codec import Payload
 from broker.messages import ProjectSummary
-from broker.notices import held, offers
-from broker.topics import Offer, Progress, ProjectState, Topic
+from broker.notices import held, offers, topics_of_node, wish_notice
+from broker.topics import NodeWish, Offer, Progress, ProjectState, Topic
 from node_agent.mirror import Mirror
+from node_agent.wishes import WishMirror
 from winslow.errors import NotFound, Refused
+from winslow.node import NodeState, Presence
 from winslow.project import Project, Tombstone
 from winslow.store import layout
 from winslow.store.port import ObjectStore
@@ -32,26 +34,38 @@ def sweepers(nodes: Sequence[str]) -> list[str]:
 
 
 class Entropy:
-    """What this agent has seen retained on the broker, and how to make it true."""
+    """What this agent has seen retained on the broker, and how to make it true. `nodes` are the others' states."""
 
     def __init__(
         self,
         *,
         mirror: Mirror,
+        wishes: WishMirror,
+        nodes: Mapping[str, NodeState],
         publish: Callable[[Topic, Payload | None], None],
         wall: Callable[[], str],
         new_id: Callable[[], str],
     ) -> None:
         self._mirror = mirror
+        self._wishes = wishes
+        self._nodes = nodes
         self._publish = publish
         self._wall = wall
         self._new_id = new_id
         self._site = ""
+        self._wished: dict[str, int] = {}
         self._states: dict[str, int] = {}
         self._offers: set[Offer] = set()
         self._progress: set[Progress] = set()
         self._swept: set[str] = set()
         self.due = asyncio.Event()
+
+    def saw_wish(self, node: str, revision: int | None) -> None:
+        """The retained notice of a node's wish came in; None: it was cleared."""
+        if revision is None:
+            self._wished.pop(node, None)
+        else:
+            self._wished[node] = revision
 
     def saw_state(self, project: str, revision: int | None) -> None:
         """A project's retained state came in; None: it was cleared."""
@@ -73,6 +87,7 @@ class Entropy:
 
     def forget(self) -> None:
         """A new connection: a broker that was killed may have lost what it showed before."""
+        self._wished.clear()
         self._states.clear()
         self._offers.clear()
         self._progress.clear()
@@ -92,6 +107,7 @@ class Entropy:
         """
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(executor, self._check_site, store)
+        await self._heal_wishes()
         for document in self._mirror.all():
             if isinstance(document, Tombstone):
                 if document.id not in self._swept:
@@ -119,6 +135,19 @@ class Entropy:
                 known = await self._mirror.refresh(progress.project)
                 if progress not in held(known):
                     self._publish(progress, None)
+
+    async def _heal_wishes(self) -> None:
+        for wish in self._wishes.all():
+            state = self._nodes.get(wish.node)
+            if not wish.forgotten:
+                if self._wished.get(wish.node, 0) < wish.revision:
+                    self._publish(*wish_notice(wish))
+            elif wish.node in self._wished or (state and state.presence is Presence.OFFLINE):
+                for topic in topics_of_node(wish.node):
+                    self._publish(topic, None)
+        for node in tuple(self._wished):
+            if self._wishes.get(node) is None and await self._wishes.refresh(node) is None:
+                self._publish(NodeWish(node=node), None)
 
     def _check_site(self, store: ObjectStore) -> None:
         """An emptied or exchanged store says nothing about what once was there."""

@@ -71,6 +71,7 @@ class NodeState(_Model):
     hardware: Hardware = Hardware(cpus=0, memory=0)
     free: FreeResources = FreeResources(cpus=0, memory=0)
     labels: tuple[str, ...] = ()  # what a stage's `requires.tags` must be found in
+    configured_labels: tuple[str, ...] = ()  # those of them that its own configuration gives it
     runs: tuple[ActiveRun, ...] = ()
     wall: str = ""  # RFC 3339, UTC
     note: str = ""  # a sentence when something is wrong, for example "store away: 2 results wait"

@@ -103,6 +103,7 @@ EXCHANGES: list[tuple[topics.Topic, Payload]] = [
     (topics.NodeState(node="ws1"), presence()),
     (topics.NodeMetrics(node="ws1"), metrics.NodeSample(at=1.5, cpus=(1.0, 99.0), memory=5)),
     (topics.NodeHistory(node="ws1"), metrics.NodeHistory(points=(metrics.HistoryPoint(at=1.5),))),
+    (topics.NodeWish(node="ws1"), messages.WishNotice(node="ws1", revision=3, labels=("quiet",))),
     (topics.ProjectState(project="p"), summary("p")),
     (
         topics.Offer(project="p", run=1, attempt=1),

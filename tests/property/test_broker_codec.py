@@ -27,7 +27,10 @@ percents = st.floats(0, 100)
 sizes = st.integers(0, 2**62)
 
 all_topics: st.SearchStrategy[topics.Topic] = st.one_of(
-    *(st.builds(kind, node=names) for kind in (topics.NodeState, topics.NodeMetrics, topics.NodeHistory)),
+    *(
+        st.builds(kind, node=names)
+        for kind in (topics.NodeState, topics.NodeMetrics, topics.NodeHistory, topics.NodeWish)
+    ),
     st.builds(topics.ProjectState, project=names),
     *(
         st.builds(kind, project=names, run=numbers, attempt=numbers)
@@ -137,6 +140,14 @@ def exchanges(draw: st.DrawFn) -> tuple[topics.Topic, codec.Payload]:
                 bytes=sizes,
                 eta=st.none() | amounts,
                 text=texts,
+            )
+        case topics.NodeWish():
+            payload = st.builds(
+                messages.WishNotice,
+                node=st.just(topic.node),
+                revision=numbers,
+                drain=st.none() | st.builds(messages.DrainNotice, reason=texts, by=texts),
+                labels=st.lists(texts, max_size=3).map(tuple),
             )
         case topics.PipelineNotice():
             payload = st.builds(messages.PipelineNotice, name=st.just(topic.name), revision=numbers)

@@ -12,6 +12,7 @@ TABLE = [
     (topics.NodeState(node="ws1"), "nodes/ws1/state", Travel.OWN, 1),
     (topics.NodeMetrics(node="ws1"), "nodes/ws1/metrics", Travel.LIVE, 0),
     (topics.NodeHistory(node="ws1"), "nodes/ws1/history", Travel.OWN, 0),
+    (topics.NodeWish(node="ws1"), "nodes/ws1/wish", Travel.SHARED, 1),
     (topics.ProjectState(project="ulm-abcd"), "projects/ulm-abcd/state", Travel.SHARED, 1),
     (topics.Offer(project="ulm-abcd", run=3, attempt=1), "projects/ulm-abcd/offers/3.1", Travel.SHARED, 1),
     (

@@ -9,16 +9,22 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from broker.codec import Payload
-from broker.topics import Offer, ProjectState, Topic
+from broker.topics import NodeHistory, NodeState, NodeWish, Offer, ProjectState, Topic
 from node_agent.entropy import Entropy, sweepers
 from node_agent.mirror import Document, Mirror
+from node_agent.wishes import WishMirror
 from tests.faults.counter import PIPELINE
 from winslow import lifecycle
 from winslow.errors import Refused
 from winslow.events import Deleted, RunQueued
+from winslow.node import NodeState as State
+from winslow.node import Presence
+from winslow.node_wish import DrainWished, Forgotten, Labelled, Returned
+from winslow.node_wish import NodeWish as Wish
 from winslow.store import layout
 from winslow.store.documents import Documents
 from winslow.store.memory import MemoryStore
+from winslow.store.wishes import Wishes
 
 
 class Bench:
@@ -30,11 +36,24 @@ class Bench:
         self.pool = pool
         self.told: list[tuple[Topic, bool]] = []
         self.mirror = Mirror(documents=self.documents, executor=pool, on_change=self.changed)
+        self.wishes = Wishes(self.store)
+        self.wish_mirror = WishMirror(
+            node="me", wishes=self.wishes, executor=pool, on_change=self.wish_changed
+        )
+        self.nodes: dict[str, State] = {}
         self.entropy = Entropy(
-            mirror=self.mirror, publish=self.publish, wall=lambda: "", new_id=lambda: "0123456789abcdef"
+            mirror=self.mirror,
+            wishes=self.wish_mirror,
+            nodes=self.nodes,
+            publish=self.publish,
+            wall=lambda: "",
+            new_id=lambda: "0123456789abcdef",
         )
 
     def changed(self, project_id: str, old: Document | None, new: Document | None, *, own: bool) -> None:
+        """Nobody else listens."""
+
+    def wish_changed(self, node: str, old: Wish | None, new: Wish | None, *, own: bool) -> None:
         """Nobody else listens."""
 
     def publish(self, topic: Topic, payload: Payload | None) -> None:
@@ -49,7 +68,8 @@ class Bench:
 
     def heal(self) -> list[tuple[Topic, bool]]:
         async def run() -> None:
-            await self.mirror.sweep()
+            listing = await self.mirror.sweep()
+            await self.wish_mirror.compare(listing.nodes)
             await self.entropy.heal(self.store, self.pool)
 
         self.told.clear()
@@ -115,3 +135,52 @@ def test_three_nodes_sweep_often_whoever_asks() -> None:
     nodes = [f"ws{number}" for number in range(20)]
     assert sweepers(nodes) == sweepers(list(reversed(nodes)))
     assert len(sweepers(nodes)) == 3
+
+
+def test_a_wish_that_the_broker_lacks_is_published_and_one_that_never_was_is_cleared(bench: Bench) -> None:
+    bench.wishes.update("ws3", DrainWished(id="d"))
+    assert bench.heal() == [(NodeWish(node="ws3"), True)]
+    bench.entropy.saw_wish("ws3", 1)
+    bench.entropy.saw_wish("ws9", 4)
+    assert bench.heal() == [(NodeWish(node="ws9"), False)]
+    bench.entropy.saw_wish("ws9", None)
+    bench.wishes.update("ws3", Labelled(id="l", add=("quiet",)))
+    assert bench.heal() == [(NodeWish(node="ws3"), True)]
+
+
+def test_what_a_forgotten_node_left_on_the_broker_is_cleared_but_not_while_it_is_there(bench: Bench) -> None:
+    everything = [
+        (topic, False) for topic in (NodeState(node="ws3"), NodeHistory(node="ws3"), NodeWish(node="ws3"))
+    ]
+    away = State(node="ws3", node_uuid="u", instance="i", presence=Presence.OFFLINE)
+    bench.wishes.update("ws3", Forgotten(id="f"))
+    assert bench.heal() == []
+    bench.nodes["ws3"] = away
+    assert bench.heal() == everything
+    bench.nodes["ws3"] = away.model_copy(update={"presence": Presence.ONLINE})
+    assert bench.heal() == []
+    bench.wishes.update("ws3", Returned(id="r"))
+    bench.nodes["ws3"] = away
+    assert bench.heal() == [(NodeWish(node="ws3"), True)]
+
+
+def test_a_node_that_was_forgotten_says_once_that_it_is_back(bench: Bench) -> None:
+    bench.wishes.update("me", Labelled(id="l", add=("quiet",)))
+    bench.wishes.update("me", Forgotten(id="f"))
+
+    async def start() -> None:
+        for number in range(2):
+            await bench.wish_mirror.read_own()
+            await bench.wish_mirror.come_back(event_id=f"r{number}", at="")
+
+    asyncio.run(start())
+    wish = bench.wishes.read("me").document
+    assert (wish.forgotten, wish.labels, wish.recent_events) == (False, (), ("l", "f", "r0"))
+    assert bench.wish_mirror.own == wish
+
+
+def test_a_wish_that_cannot_be_read_is_a_problem_and_no_end(bench: Bench) -> None:
+    bench.store.put("documents/nodes/me.json", b"{")
+    asyncio.run(bench.wish_mirror.read_own())
+    assert bench.wish_mirror.own is None
+    assert "documents/nodes/me.json" in bench.wish_mirror.problem

@@ -116,10 +116,10 @@ def test_the_document_keeps_what_a_newer_program_wrote_and_refuses_a_newer_schem
 def test_the_store_has_one_document_per_node_and_none_for_a_bad_name() -> None:
     store = MemoryStore()
     wishes = Wishes(store)
-    assert wishes.read("ws3") is None
+    with pytest.raises(NotFound, match="'ws3'"):
+        wishes.read("ws3")
     written = wishes.update("ws3", DrainWished(id="a", by="ann"))
-    read = wishes.read("ws3")
-    assert read is not None and read.document == written
+    assert wishes.read("ws3") == written
     assert [info.key for info in store.walk("")] == [KEY]
     with pytest.raises(InvalidInput):
         wishes.update("../ws3", DrainWished(id="b"))
@@ -144,8 +144,8 @@ def test_over_a_bad_link_every_wish_takes_effect_once_also_the_first() -> None:
                 unknown += 1
             Wishes(inner).update("ws3", Labelled(id=f"other-{number}", add=(f"o{number}",)))
         link.flush()
-        held = Wishes(inner).read("ws3")
-        assert held is not None and {*sure, "o0", "o1", "o2"} <= set(held.document.labels), f"seed {seed}"
-        assert held.document.revision == len(held.document.recent_events) == len(held.document.labels)
+        held = Wishes(inner).read("ws3").document
+        assert {*sure, "o0", "o1", "o2"} <= set(held.labels), f"seed {seed}"
+        assert held.revision == len(held.recent_events) == len(held.labels)
         done += len(sure)
     assert done > 300 and unknown > 3

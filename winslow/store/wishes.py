@@ -19,29 +19,29 @@ class Wishes:
             store, patience=patience or Patience(), encode=node_wish.encode, decode=_decode
         )
 
-    def read(self, node: str) -> Version[NodeWish] | None:
-        """The wish as it is now; None where nobody ever had one.
+    def read(self, node: str) -> Version[NodeWish]:
+        """The wish as it is now.
 
-        Raises InvalidInput for a bad name or an unreadable document, StoreUnreachable.
+        Raises NotFound where nobody ever had one, InvalidInput for a bad name or an unreadable document,
+        StoreUnreachable.
         """
         try:
             return self._writer.read(layout.node_document(node))
-        except NotFound:
-            return None
+        except NotFound as error:
+            raise NotFound(f"nobody wants anything of node '{node}'") from error
 
-    def update(self, node: str, event: Event) -> NodeWish:
+    def update(self, node: str, event: Event) -> Version[NodeWish]:
         """Make `event` take effect once and return the document that holds it.
 
         Raises what `node_wish.apply` raises (then nothing was written), or StoreUnreachable when the deadline
         passed and the outcome is unknown.
         """
-        changed = self._writer.change(
+        return self._writer.change(
             layout.node_document(node),
             event.id,
             lambda held: node_wish.apply(held, event, node=node),
             doing=f"changing what is wanted of node '{node}'",
         )
-        return changed.document
 
 
 def _decode(data: bytes, key: str) -> NodeWish:
