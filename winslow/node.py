@@ -75,3 +75,11 @@ class NodeState(_Model):
     runs: tuple[ActiveRun, ...] = ()
     wall: str = ""  # RFC 3339, UTC
     note: str = ""  # a sentence when something is wrong, for example "store away: 2 results wait"
+
+    @property
+    def idle(self) -> bool:
+        """Nothing runs here, and nothing is set aside for a claim that is under way."""
+        whole, free = self.hardware, self.free
+        given = (round(whole.cpus, 6), whole.memory, whole.disk, len(whole.gpus))
+        left = (round(free.cpus, 6), free.memory, free.disk, len(free.gpus))
+        return not self.runs and given == left

@@ -41,7 +41,8 @@ from winslow.store.port import ObjectStore
 from winslow_tui.names import check_name, nearest, pick, slug
 
 if TYPE_CHECKING:
-    pass
+    from broker.messages import WishNotice
+    from winslow_tui.node_wishes import NodeWishes
 
 READERS = 8
 STORE_SECONDS = 12.0  # how long a write goes on against a store that does not answer
@@ -64,6 +65,15 @@ class Unreadable:
 
     id: str
     why: str
+
+
+@dataclass(frozen=True)
+class NodeUsage:
+    """What the broker keeps of nodes, by name."""
+
+    states: dict[str, NodeState]
+    wishes: dict[str, WishNotice]
+    usage: dict[str, HistoryPoint]
 
 
 def _silent(_text: str) -> None:
@@ -265,6 +275,15 @@ class Client:
 
     # -- nodes
 
+    @cached_property
+    def node_wishes(self) -> NodeWishes:
+        """What this person wants of nodes."""
+        from winslow.store.wishes import Wishes
+        from winslow_tui.node_wishes import NodeWishes
+
+        wishes = Wishes(self.store, patience=Patience(deadline=STORE_SECONDS))
+        return NodeWishes(self, wishes, stamp=_stamp, change=self._change, tell=self._broker)
+
     def nodes(self) -> list[NodeState]:
         """Every node that was ever seen and not removed, by name. Raises BrokerUnreachable or UsageError."""
         from broker import topics
@@ -273,19 +292,20 @@ class Client:
         found = [each.payload for each in live.retained(self.config, topics.NODE_STATES)]
         return sorted((each for each in found if isinstance(each, NodeState)), key=lambda node: node.node)
 
-    def node_usage(self) -> tuple[dict[str, NodeState], dict[str, HistoryPoint]]:
-        """Every node's state, and the newest point of its history, by name. Raises as `nodes`."""
-        from broker import topics
+    def node_usage(self) -> NodeUsage:
+        """Every node, what people want of it, and the newest point of its history. Raises as `nodes`."""
+        from broker import messages, topics
         from winslow_tui import live
 
-        states: dict[str, NodeState] = {}
-        usage: dict[str, HistoryPoint] = {}
-        for each in live.retained(self.config, topics.NODE_STATES, topics.NODE_HISTORIES):
+        found = NodeUsage(states={}, wishes={}, usage={})
+        for each in live.retained(self.config, topics.NODE_STATES, topics.NODE_WISHES, topics.NODE_HISTORIES):
             if isinstance(each.payload, NodeState):
-                states[each.payload.node] = each.payload
+                found.states[each.payload.node] = each.payload
+            elif isinstance(each.payload, messages.WishNotice):
+                found.wishes[each.payload.node] = each.payload
             elif isinstance(each.payload, NodeHistory) and isinstance(each.topic, topics.NodeHistory):
-                usage.update((each.topic.node, point) for point in each.payload.points[-1:])
-        return states, usage
+                found.usage.update((each.topic.node, point) for point in each.payload.points[-1:])
+        return found
 
     def nodes_if_known(self) -> list[NodeState] | None:
         """As `nodes`; None, and a sentence, when the broker cannot be asked."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from broker.codec import Payload
 from broker.session import Received, Session
@@ -71,6 +71,51 @@ def retained(config: Config, *filters: str) -> list[Received]:
             return [each for below in filters for each in await broker.snapshot(below, ANSWER_SECONDS)]
 
     return asyncio.run(read())
+
+
+def wait_for(
+    config: Config,
+    below: str,
+    done: Callable[[Payload | None], bool],
+    *,
+    every: float,
+    seconds: float | None,
+) -> bool:
+    """Follow a retained topic until `done` says so, in a thread, of a payload, or of None every few seconds.
+
+    False after `seconds` (None: never). A broker that goes away meanwhile is waited for. Raises what `done`
+    raises, BrokerUnreachable where there is none to begin with, or UsageError.
+    """
+
+    async def follow() -> None:
+        async with session(config) as broker:
+            await connected(broker)
+            await broker.subscribe(below)
+            messages = broker.messages()
+            coming = asyncio.ensure_future(anext(messages))
+            try:
+                while True:
+                    await asyncio.wait([coming], timeout=every)
+                    if coming.done():
+                        payload = coming.result().payload
+                        coming = asyncio.ensure_future(anext(messages))
+                    else:
+                        payload = None
+                    if await asyncio.to_thread(done, payload):
+                        return
+            finally:
+                coming.cancel()
+                await asyncio.gather(coming, return_exceptions=True)
+
+    async def within() -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await follow()
+        except TimeoutError:
+            return False
+        return True
+
+    return asyncio.run(within())
 
 
 def clear(config: Config, below: str) -> None:

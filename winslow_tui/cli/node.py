@@ -1,18 +1,21 @@
-"""`winslow node` (R1510 to R1530): who is there, what they have and do."""
+"""`winslow node` (R1510 to R1530): who is there, what they have and do, and what people want of them."""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from winslow_tui.cli.context import client, config
-from winslow_tui.cli.output import Format, OutputOption, plain, put, put_fields, put_json, put_table
+from winslow_tui.cli.output import Format, OutputOption, plain, put, put_fields, put_json, put_table, say
 
 if TYPE_CHECKING:
+    from broker.messages import WishNotice
     from winslow.node import NodeState
 
 app = typer.Typer(help="Nodes: who is there, what they have and do.", no_args_is_help=True)
+NodeArgument = Annotated[str, typer.Argument(metavar="NODE", help="its name", show_default=False)]
 
 
 @app.command("list")
@@ -20,9 +23,10 @@ def list_(ctx: typer.Context, output: OutputOption = Format.TABLE) -> None:
     """Show every node the broker knows."""
     from winslow.placement import size_text
 
-    nodes = client(ctx).nodes()
+    found = client(ctx).node_usage()
+    nodes, wishes = [found.states[name] for name in sorted(found.states)], found.wishes
     if output is Format.JSON:
-        put_json([plain(node) for node in nodes])
+        put_json([_told(node, wishes.get(node.node)) for node in nodes])
         return
     rows = [
         (
@@ -33,7 +37,7 @@ def list_(ctx: typer.Context, output: OutputOption = Format.TABLE) -> None:
             f"{len(node.free.gpus)}/{len(node.hardware.gpus)}",
             ", ".join(node.runtime),
             ", ".join(f"{run.project} #{run.run} {run.stage} {run.phase}".rstrip() for run in node.runs),
-            node.note,
+            _note(node, wishes.get(node.node)),
         )
         for node in nodes
     ]
@@ -53,19 +57,34 @@ def show(
     from winslow.errors import NotFound
     from winslow_tui.names import nearest
 
-    used = client(ctx)
-    states, usage = used.node_usage()
-    state = states.get(name)
+    found = client(ctx).node_usage()
+    state, wish = found.states.get(name), found.wishes.get(name)
     if state is None:
-        raise NotFound(f"there is no node '{name}'", hint=nearest(name, states, "winslow node list"))
-    used_now = usage.get(name)
+        raise NotFound(f"there is no node '{name}'", hint=nearest(name, found.states, "winslow node list"))
+    used_now = found.usage.get(name)
     if output is Format.JSON:
-        put_json(plain(state) | {"usage": plain(used_now) if used_now else None})
+        put_json(_told(state, wish) | {"usage": plain(used_now) if used_now else None})
         return
-    _show(state, used_now)
+    _show(state, wish, used_now)
 
 
-def _show(state: NodeState, usage: Any) -> None:
+def _told(state: NodeState, wish: WishNotice | None) -> dict[str, Any]:
+    wanted = wish.model_dump(mode="json", include={"drain", "labels"}) if wish else None
+    return {**plain(state), "wish": wanted}
+
+
+def _note(state: NodeState, wish: WishNotice | None) -> str:
+    """What the node says of itself, and a wish it has not heard yet."""
+    from winslow.node import Presence
+
+    asked = ""
+    if wish is not None and wish.drain is not None and state.presence is not Presence.DRAINING:
+        who = f" by {wish.drain.by}" if wish.drain.by else ""
+        asked = f"asked to drain{who}" + (f": {wish.drain.reason}" if wish.drain.reason else "")
+    return "; ".join(filter(None, (state.note, asked)))
+
+
+def _show(state: NodeState, wish: WishNotice | None, usage: Any) -> None:
     from winslow.placement import size_text
 
     hardware, free = state.hardware, state.free
@@ -73,11 +92,12 @@ def _show(state: NodeState, usage: Any) -> None:
         {
             "node": state.node,
             "presence": state.presence.value,
-            "note": state.note,
+            "note": _note(state, wish),
             "host": state.host,
             "version": state.version,
             "runtime": ", ".join(state.runtime),
             "labels": ", ".join(state.labels),
+            "of them given": ", ".join(wish.labels) if wish else "",
             "processor": hardware.cpu_model,
             "cores": f"{hardware.cpus:g}, {free.cpus:g} not reserved"
             + (f", {usage.cpu:.0f} % of the machine used" if usage else ""),
@@ -138,3 +158,74 @@ def local(ctx: typer.Context, output: OutputOption = Format.TABLE) -> None:
         put_table(("PROJECT", "ATTEMPT", "STAGE", "STEP", "NOTE", "DIRECTORY"), rows)
     if not told["agent_runs"]:
         raise typer.Exit(1)
+
+
+@app.command()
+def drain(
+    ctx: typer.Context,
+    node: NodeArgument,
+    reason: Annotated[str, typer.Option("--reason", help="shown to everybody")] = "",
+    wait: Annotated[bool, typer.Option("--wait", help="return when nothing runs there any more")] = False,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", min=0, help="with --wait: seconds; exit code 1 after that")
+    ] = None,
+) -> None:
+    """Give a node nothing new; what runs there finishes. It stays so, also over a restart, until undrain."""
+    from winslow.errors import UsageError
+
+    if timeout is not None and not wait:
+        raise UsageError("--timeout stands for nothing without --wait", hint="add --wait")
+    wishes = client(ctx).node_wishes
+    wishes.drain(node, reason=reason)
+    if wait:
+        wishes.wait_drained(node, timeout=timeout)
+        say(f"node {node} is drained")
+    else:
+        say(f"node {node} takes nothing new; winslow node undrain {node} takes that back")
+
+
+@app.command()
+def undrain(ctx: typer.Context, node: NodeArgument) -> None:
+    """Let a node take part again."""
+    client(ctx).node_wishes.undrain(node)
+    say(f"node {node} takes part again")
+
+
+@app.command()
+def label(
+    ctx: typer.Context,
+    node: NodeArgument,
+    labels: Annotated[
+        list[str], typer.Argument(metavar="LABEL… LABEL-…", help="a label to give; LABEL- takes it away")
+    ],
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Give a node labels, beside those of its own configuration, or take given ones away."""
+    add = [each for each in labels if not each.endswith("-")]
+    remove = [each[:-1] for each in labels if each.endswith("-")]
+    found = client(ctx).node_wishes.label(node, add=add, remove=remove)
+    if output is Format.JSON:
+        put_json({"node": node, "labels": found})
+    else:
+        put(f"{node}: {', '.join(found) or 'no labels'}")
+
+
+@app.command()
+def forget(
+    ctx: typer.Context,
+    node: NodeArgument,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
+) -> None:
+    """Remove a node for good: what it had is lost at once. One that starts again comes back as a new node."""
+    from winslow.errors import UsageError
+
+    wishes = client(ctx).node_wishes
+    wishes.check_forgettable(node)
+    if not yes:
+        held = ", ".join(map(str, wishes.held(node))) or "nothing"
+        if not sys.stdin.isatty():
+            raise UsageError(f"{node} would be removed, and what it has be lost: {held}", hint="add --yes")
+        typer.confirm(f"Remove {node}, and give up what it has ({held})?", abort=True, err=True)
+    for each in wishes.forget(node):
+        say(f"{each} is lost; winslow explain {each.project} says what becomes of it")
+    say(f"node {node} is removed")
