@@ -265,6 +265,7 @@ def _next_stage(project: Project) -> str | None:
 def request_run(project: Project, request: RunRequest) -> Project:
     """Queue the run, or pause with what must be asked first. Raises NotFound, Refused or InvalidInput."""
     stage, env = resolve(project, request)
+    run = _run(project, request, stage, env)  # a mistake is said before anything is asked
     without = project.changed(queue=tuple(each for each in project.queue if each.id != request.id))
     needs = _missing(project, stage, env)
     if needs:
@@ -279,7 +280,6 @@ def request_run(project: Project, request: RunRequest) -> Project:
             PauseReason.CONFIRMATION, note=f"stage '{stage.name}' waits for a confirmation",
             next_stage=stage.name, pending=request,
         )  # fmt: skip
-    run = _run(without, request, stage, env)
     following = without.pipeline.definition.after(stage.name)
     made = without.changed(
         runs=(*without.runs, run),
