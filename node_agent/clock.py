@@ -13,7 +13,7 @@ class Clock:
     """Passed in everywhere, so that tests can drive time. No decision reads `wall` (invariant I5)."""
 
     def monotonic(self) -> float:
-        """Seconds from any start."""
+        """Seconds since the machine's boot, without those it was suspended: the next agent counts on with it."""
         return time.monotonic()
 
     def wall(self) -> str:

@@ -76,8 +76,10 @@ class AttemptJournal(BaseModel):
     container: str = ""
     exit_code: int | None = None
     oom: bool = False
-    reason: Reason | None = None  # why it failed, once that is known
-    detail: str = ""
+    started: float = 0.0  # the machine's monotonic clock when the stage was started, in seconds
+    reason: Reason | None = None  # why the agent stopped it, once it has decided to
+    detail: str = ""  # the sentence to `reason`; without one what the runtime says of the end
+    matched: str = ""  # the sentence about a line that the stage calls a failure
     peak: Peak = Peak()
     times: dict[str, str] = {}  # step -> when it was done
     manifests: Manifests = Manifests()

@@ -64,6 +64,7 @@ class LogShipper:
         self._had: dict[Stream, int] = dict.fromkeys(_STREAMS, 0)
         self._digests = {stream: hashlib.sha256() for stream in _STREAMS}
         self._cut = False
+        self._heard = 0
         self._news = False
         self._pending: list[tuple[bytes, bool]] = []
         self._pending_bytes = 0
@@ -96,6 +97,12 @@ class LogShipper:
     def size(self) -> int:
         """Bytes of the archive on disk."""
         return self._log.size
+
+    @property
+    def heard(self) -> int | None:
+        """Bytes that this object took from the engine; None while a full disk holds the rest back, and past the
+        cap, after which a runtime may drop output."""
+        return None if self._cut or self._pending_bytes >= BATCH_BYTES else self._heard
 
     async def __aenter__(self) -> LogShipper:
         try:
@@ -206,6 +213,7 @@ class LogShipper:
         self._add(Record(time=chunk.time, stream=chunk.stream, complete=True, data=text.encode(), mark="gap"))
 
     def _take(self, record: Record) -> None:
+        self._heard += len(record.written)
         self._news = self._scan.feed(record) or self._news
         if self._cut:
             self._later(BATCH_SECONDS)  # progress goes on being told

@@ -144,6 +144,7 @@ async def _serve(config: Config, settings: AgentSettings, data: DataDirectory) -
                 log_limit=settings.log_limit,
                 images=settings.images,
                 allow_user=settings.allow_user or os.geteuid() == 0,
+                allow_host_network=settings.allow_host_network,
                 jitter=rng.random,
             ),
         )

@@ -38,7 +38,8 @@ async def start(held: Held) -> None:
     tools, run = held.tools, held.run
     spec = await _spec(held, run)
     container = await held.engine(lambda: tools.runtime.create(spec), interruptible=True)
-    await held.record(Step.CREATED, container=container)
+    if not await _runs_already(held, container):
+        await held.record(Step.CREATED, container=container, started=tools.clock.monotonic())
     held.telling.event(
         "starting",  # told before, so that it stands before the stage's first line
         f"starting {' '.join(run.stage.command) or run.stage.image}"[:400],
@@ -48,6 +49,14 @@ async def start(held: Held) -> None:
     await held.record(Step.STARTED)
 
 
+async def _runs_already(held: Held, container: str) -> bool:
+    """Whether an earlier agent started it and was killed before it wrote that down: its time runs from then."""
+    if held.journal.step is not Step.CREATED:
+        return False
+    status = await held.engine(lambda: held.tools.runtime.status(container), interruptible=True)
+    return status is not None and status.state != "created"
+
+
 async def _image(held: Held, run: Run) -> str:
     tools, image = held.tools, run.stage.image
     if run.stage.user and not tools.allow_user:
@@ -55,6 +64,12 @@ async def _image(held: Held, run: Run) -> str:
             f"node {tools.node} does not let a stage choose its user ('{run.stage.user}')",
             kind="refused_by_node",
             hint="leave `user` out, or allow it in the node's configuration: [agent] allow_user",
+        )
+    if run.stage.network == "host" and not tools.allow_host_network:
+        raise RuntimeFailure(
+            f"node {tools.node} does not let a stage use the host's network",
+            kind="refused_by_node",
+            hint="leave `network` out, or allow it in the node's configuration: [agent] allow_host_network",
         )
     if not any(fnmatch(image, pattern) for pattern in tools.images):
         raise RuntimeFailure(
@@ -140,5 +155,6 @@ async def _spec(held: Held, run: Run) -> ContainerSpec:
         memory=stage.requires.memory,
         shm=stage.requires.shm,
         gpus=journal.gpus,
+        network=stage.network,
         log_limit=tools.log_limit,
     )

@@ -39,6 +39,7 @@ class Tools:
     log_limit: int
     images: tuple[str, ...]
     allow_user: bool
+    allow_host_network: bool
     jitter: Callable[[], float]
 
     def bytes_to_fetch(self, plan: PlacePlan) -> int:

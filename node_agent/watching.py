@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 from broker.messages import Phase
+from node_agent import limits
 from node_agent.held import Displaced, Held
 from node_agent.journal import Step, sync_filesystem
+from node_agent.outcome import stop_sentence
 from node_agent.runtime.port import ContainerStatus, RuntimeFailure
 from winslow.metrics import ContainerSample
-from winslow.project import Peak
-
-STOP_GRACE = 10.0
-"""Seconds between SIGTERM and SIGKILL for an aborted stage, as `docker stop` gives."""
+from winslow.project import Peak, Reason
 
 USAGE_SECONDS = 2.0
+FIRST_USAGE_SECONDS = 0.1
+"""Between the first two samples; then twice as long each time, so that short stages have a peak, too."""
 
 
 async def watch(held: Held) -> None:
@@ -65,8 +67,8 @@ class _Watch:
                 Step.EXITED,
                 exit_code=status.exit_code,
                 oom=status.oom,
-                peak=self._peak,
-                detail=status.error,
+                peak=self._peak_of(status),
+                detail=held.journal.detail or status.error,
             )
             await telling
             await held.tell_exited()
@@ -84,38 +86,53 @@ class _Watch:
             await asyncio.gather(measuring, telling, shipping, return_exceptions=True)
 
     async def _ended(self, telling: asyncio.Task[None]) -> ContainerStatus:
+        """Wait for the end, and bring it about where a person or a limit wants that. Raises Displaced."""
         held, runtime, container = self._held, self._held.tools.runtime, self._container
         waiting = asyncio.create_task(held.engine(lambda: runtime.wait(container)), name="wait")
-        stopped = False
+        displaced = asyncio.create_task(held.displaced.wait(), name="displaced")
+        unwanted = asyncio.create_task(self._unwanted(), name="unwanted")
+        watched: set[asyncio.Task[Any]] = {waiting, displaced, unwanted, telling}
         try:
             while True:
-                watched: set[asyncio.Task[Any]] = {waiting, asyncio.create_task(held.displaced.wait())}
-                if not stopped:
-                    watched.add(asyncio.create_task(held.abort.wait()))
-                if not telling.done():
-                    watched.add(telling)
-                done, pending = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
-                for task in pending - {waiting, telling}:
-                    task.cancel()
+                done, watched = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
                 if waiting in done:
                     return waiting.result()
-                if telling in done:
-                    telling.result()
-                if held.displaced.is_set():
+                if displaced in done:
                     raise Displaced
-                if held.abort.is_set() and not stopped:
-                    stopped = True
-                    held.telling.event("aborting", "stopping: SIGTERM, after 10 s SIGKILL")
-                    await held.engine(lambda: runtime.stop(container, grace=STOP_GRACE))
+                for task in done:
+                    task.result()
         finally:
-            waiting.cancel()
-            await asyncio.gather(waiting, return_exceptions=True)
+            for task in (waiting, displaced, unwanted):
+                task.cancel()
+            await asyncio.gather(waiting, displaced, unwanted, return_exceptions=True)
+
+    async def _unwanted(self) -> None:
+        """Stop the stage when a person aborts it or a limit is reached: by an earlier agent's decision, too.
+        The grace is an agent's: the next one gives all of it again."""
+        held, runtime, container = self._held, self._held.tools.runtime, self._container
+        grace = held.run.stage.stop_grace
+        if held.journal.reason is None:
+            aborted = asyncio.create_task(held.abort.wait(), name="abort")
+            limited = asyncio.create_task(limits.reached(held), name="limits")
+            try:
+                await asyncio.wait({aborted, limited}, return_when=asyncio.FIRST_COMPLETED)
+                if not aborted.done():
+                    limit = limited.result()
+                    held.telling.event(limit.reason.value, limit.detail)
+                    await held.note(reason=limit.reason, detail=limit.detail)
+            finally:
+                for task in (aborted, limited):
+                    task.cancel()
+                await asyncio.gather(aborted, limited, return_exceptions=True)
+        reason = held.journal.reason or Reason.ABORTED
+        held.telling.event("aborting" if reason is Reason.ABORTED else "stopping", stop_sentence(grace))
+        await held.engine(lambda: runtime.stop(container, grace=grace))
 
     async def _measure(self) -> None:
         held, tools = self._held, self._held.tools
         requires = held.run.stage.requires
         last: tuple[float, int, int, int, int] | None = None
-        while True:
+        for pause in _pauses():
             with suppress(RuntimeFailure):
                 usage = await tools.runtime.usage(self._container)
                 if usage is not None:
@@ -128,9 +145,7 @@ class _Watch:
                             for a, b in zip(last[1:], counters[1:], strict=True)
                         ]
                     last = counters
-                    self._peak = Peak(
-                        memory=max(self._peak.memory, usage.memory), cpus=max(self._peak.cpus, usage.cpus)
-                    )
+                    self._peak = _most(self._peak, memory=usage.memory, cpus=usage.cpus)
                     held.telling.used(
                         ContainerSample(
                             at=now,
@@ -144,4 +159,20 @@ class _Watch:
                             processes=usage.processes,
                         )
                     )
-            await asyncio.sleep(USAGE_SECONDS)
+            await asyncio.sleep(pause)
+
+    def _peak_of(self, status: ContainerStatus) -> Peak:
+        """With what the runtime knows at the end; a stage killed for its memory had all it was allowed."""
+        limit = self._held.run.stage.requires.memory if status.oom else 0
+        return _most(self._peak, memory=max(status.peak_memory, limit), cpus=status.cpus)
+
+
+def _most(peak: Peak, *, memory: int, cpus: float) -> Peak:
+    return Peak(memory=max(peak.memory, memory), cpus=max(peak.cpus, cpus))
+
+
+def _pauses() -> Iterator[float]:
+    pause = FIRST_USAGE_SECONDS
+    while True:
+        yield min(pause, USAGE_SECONDS)
+        pause *= 2

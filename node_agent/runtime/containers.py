@@ -165,6 +165,7 @@ def create(client: docker.APIClient, spec: ContainerSpec) -> str:
         if spec.gpus
         else None,
         mounts=mounts,
+        network_mode=None if spec.network == "default" else spec.network,
         log_config=LogConfig(
             type="local",
             config={

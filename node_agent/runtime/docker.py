@@ -227,13 +227,34 @@ class DockerRuntime:
         )
 
     async def stop(self, container: str, *, grace: float) -> None:
-        """SIGTERM to its first process (which passes it on), SIGKILL to all after `grace` seconds."""
-        with contextlib.suppress(docker.errors.NotFound):
-            try:
-                await self._engine.call(lambda client: client.stop(container, timeout=max(0, round(grace))))
-            except docker.errors.APIError as error:
-                if error.status_code != 404:
-                    raise containers.refused("stopping the container", error) from error
+        """Its stop signal to its first process (which passes it on), SIGKILL to all after `grace` seconds."""
+        if grace > 0 and await self._signal(container, None):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(grace):
+                    await self._until_ended(container)
+        if await self._signal(container, "SIGKILL"):
+            await self._until_ended(container)
+
+    async def _signal(self, container: str, signal: str | None) -> bool:
+        """Send it, or the container's own stop signal; False where nothing runs."""
+
+        def send(client: docker.APIClient) -> bool:
+            found = client.inspect_container(container)
+            if found["State"]["Status"] not in ("running", "paused", "restarting"):
+                return False
+            client.kill(container, signal or found["Config"].get("StopSignal") or "SIGTERM")
+            return True
+
+        try:
+            return await self._engine.call(send)
+        except docker.errors.APIError as error:
+            if error.status_code in (404, 409):  # gone, or ended since
+                return False
+            raise containers.refused("stopping the container", error) from error
+
+    async def _until_ended(self, container: str) -> None:
+        with contextlib.suppress(RuntimeFailure):  # removed meanwhile
+            await self.wait(container)
 
     async def remove(self, container: str) -> None:
         """Kill and remove it with its volumes; one that is gone already is fine."""

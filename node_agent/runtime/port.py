@@ -60,13 +60,17 @@ class ContainerSpec:
     memory: int = 1 << 30
     shm: int = 64 << 20
     gpus: tuple[str, ...] = ()
+    network: Literal["default", "none", "host"] = "default"
     log_limit: int = 1 << 30
 
 
 @dataclass(frozen=True)
 class ContainerStatus:
     """A container as the engine knows it now. `error` is a sentence, set where the stage's command could not
-    be run at all or the engine lost it; `exit_code` is 128 + the number of the signal that ended it."""
+    be run at all or the engine lost it; `exit_code` is 128 + the number of the signal that ended it.
+
+    `peak_memory` (bytes, of its largest process) and `cpus` (cores, on average) are what the runtime knows of
+    one that has ended; 0 where it knows nothing."""
 
     id: str
     labels: Labels
@@ -77,6 +81,8 @@ class ContainerStatus:
     image_digest: str = ""
     started_at: str = ""
     finished_at: str = ""
+    peak_memory: int = 0
+    cpus: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -168,7 +174,9 @@ class ContainerRuntime(Protocol):
         """One sample now; None when it does not run."""
 
     async def stop(self, container: str, *, grace: float) -> None:
-        """SIGTERM, then SIGKILL after `grace` seconds, to all its processes; returns when it has ended."""
+        """Ask it to end, then SIGKILL to all its processes after `grace` seconds; returns when it has ended.
+
+        Asking is the image's stop signal (SIGTERM unless it says otherwise). A cancelled call asks no more."""
 
     async def remove(self, container: str) -> None:
         """Remove it and everything the engine keeps of it (volumes of its own included)."""

@@ -115,6 +115,12 @@ class ProcessRuntime:
                 kind="refused_by_node",
                 hint="leave out `user`, or run the stage on a node with Docker",
             )
+        if spec.network == "none" and not self.sandboxed:
+            raise RuntimeFailure(
+                "the stage wants no network, and plain processes have the machine's",
+                kind="refused_by_node",
+                hint="leave out `network`, install bubblewrap there, or run the stage on a node with Docker",
+            )
         if any(mount.lower is not None for mount in spec.mounts):
             raise RuntimeFailure("plain processes cannot have overlay mounts")
         folder = spec.directory / "process"
@@ -145,7 +151,8 @@ class ProcessRuntime:
             "home": str(home),
         }
         if self.sandboxed:
-            content["argv"] = [*bubblewrap(spec.mounts, home=home, workdir=workdir), *argv]
+            before = bubblewrap(spec.mounts, home=home, workdir=workdir, network=spec.network != "none")
+            content["argv"] = [*before, *argv]
             content["workdir"] = "/"
             content["program"] = program_of(argv[0], here, environment["PATH"], spec.mounts)
         try:
@@ -357,6 +364,8 @@ class ProcessRuntime:
             error=error,
             started_at=started,
             finished_at=stamp(last["finished"]),
+            peak_memory=last.get("memory", 0),
+            cpus=last.get("cpus", 0.0),
         )
 
 

@@ -35,16 +35,16 @@ def bubblewrap_works() -> bool:
         return False
 
 
-def bubblewrap(mounts: Iterable[Mount], *, home: Path, workdir: str) -> list[str]:
+def bubblewrap(mounts: Iterable[Mount], *, home: Path, workdir: str, network: bool = True) -> list[str]:
     """The command line up to and with `--`: a root of its own in which everything of the machine is
-    read-only but `/dev` and `/tmp`, and the mounts stand at their targets."""
+    read-only but `/dev` and `/tmp`, and the mounts stand at their targets. The network is the machine's, or none."""
     mounts = tuple(mounts)
     own = {
         mount.target.strip("/").partition("/")[0]
         for mount in mounts
         if mount.target.strip("/").count("/") == 0
     }
-    command = ["bwrap", *_ISOLATION, "--proc", "/proc"]
+    command = ["bwrap", *_ISOLATION, *([] if network else ["--unshare-net"]), "--proc", "/proc"]
     for entry in sorted(os.scandir("/"), key=lambda entry: entry.name):
         if entry.name == "proc" or entry.name in own:
             continue

@@ -8,7 +8,8 @@ process of the stage is gone. It depends on nothing: the agent may die and come 
     lock          held (flock) for its life
     shim.json     {pid, ticks, boot, started}: who it is
     output        frames: stream (1 byte: 1 stdout, 2 stderr), length (4), time (8, ns since 1970), bytes
-    exit.json     {code, error, finished, lost}: written last, beside, with fsync, and renamed
+    exit.json     {code, error, finished, lost, memory, cpus}: written last, beside, with fsync, and renamed;
+                  the most memory of one process in bytes, and cores on average
 
 SIGTERM is passed on to all processes of the stage, SIGUSR1 becomes SIGKILL for all of them. The shim
 is the reaper of its descendants, so none can leave it. It imports nothing but the standard library and
@@ -21,6 +22,7 @@ import ctypes
 import fcntl
 import json
 import os
+import resource
 import select
 import signal
 import sys
@@ -115,6 +117,7 @@ class Shim:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._main = -1
         self._code: int | None = None
+        self._begun = time.monotonic()
         self._pipes: dict[int, int] = {}
         self._wake = (-1, -1)
 
@@ -234,9 +237,18 @@ class Shim:
 
     def finish(self, code: int, error: str) -> None:
         """The last word."""
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds = max(time.monotonic() - self._begun, 0.001)
         write_whole(
             self._directory / "exit.json",
-            {"code": code, "error": error, "finished": time.time_ns(), "lost": self._output.lost},
+            {
+                "code": code,
+                "error": error,
+                "finished": time.time_ns(),
+                "lost": self._output.lost,
+                "memory": used.ru_maxrss << 10,
+                "cpus": round((used.ru_utime + used.ru_stime) / seconds, 3),
+            },
         )
 
 

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +145,7 @@ class AgentProcess:
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of a test's pipeline: `script` for `sh -c`."""
+    """A stage of a test's pipeline: `script` for `sh -c`; `more` are further keys of its definition."""
 
     script: str
     name: str = "one"
@@ -155,6 +155,7 @@ class Stage:
     tags: tuple[str, ...] = ()
     env: Mapping[str, str] | None = None
     command: tuple[str, ...] = ()
+    more: Mapping[str, object] = field(default_factory=dict)
 
 
 class Fleet:
@@ -226,6 +227,7 @@ class Fleet:
                         "tags": list(stage.tags),
                     },
                     "env": dict(stage.env or {}),
+                    **stage.more,
                 }
                 for stage in stages
             ],

@@ -411,6 +411,50 @@ async def test_usage(bench: Bench) -> None:
     assert usage.processes >= 1
 
 
+async def test_what_a_short_stage_used_is_known_at_its_end(bench: Bench) -> None:
+    """Where the runtime keeps it: an engine does not, and is asked while the stage runs."""
+    status, _ = await bench.run("sh", "-c", "head -c 40000000 /dev/zero | tail -c 39000000 > /dev/null")
+    if bench.kind == "docker":
+        assert (status.peak_memory, status.cpus) == (0, 0.0)
+    else:
+        assert 38 << 20 < status.peak_memory < 200 << 20
+        assert 0 < status.cpus < 8
+
+
+async def test_without_a_network(bench: Bench) -> None:
+    interfaces = ("sh", "-c", "grep -c : /proc/net/dev")
+    if bench.kind == "plain":
+        with pytest.raises(RuntimeFailure, match="wants no network") as caught:
+            await bench.create(bench.spec(*interfaces, network="none"))
+        assert caught.value.kind == "refused_by_node"
+        return
+    status, output = await bench.run(*interfaces, network="none")
+    assert (status.exit_code, output["stdout"]) == (0, b"1\n"), "only the loopback"
+
+
+async def test_the_host_network(bench: Bench) -> None:
+    """The host's is the engine's: the same interfaces with the same names."""
+    show = ("sh", "-c", "readlink /proc/self/ns/net")
+    _, own = await bench.run(*show)
+    _, host = await bench.run(*show, network="host")
+    assert (own == host) is (bench.kind != "docker")
+
+
+async def test_a_stop_can_be_given_up(bench: Bench) -> None:
+    """The one who waits out a long grace may want it killed at once."""
+    script = "trap 'echo asked' TERM; echo up; while :; do sleep 0.05; done"
+    container = await bench.start("sh", "-c", script)
+    await output_until(bench.runtime, container, b"up")
+    stopping = asyncio.create_task(bench.runtime.stop(container, grace=3600))
+    await output_until(bench.runtime, container, b"asked")
+    assert not stopping.done()
+    stopping.cancel()
+    await asyncio.wait([stopping])
+    async with asyncio.timeout(DEADLINE):
+        await bench.runtime.stop(container, grace=0)
+        assert (await bench.runtime.wait(container)).exit_code == 137
+
+
 async def test_hostile_names_and_labels(bench: Bench) -> None:
     spec = bench.spec("true")
     await bench.create(spec)

@@ -1,0 +1,145 @@
+"""What a stage may do, and what its agent does when it does not: time-outs, stalls, exit codes, grace, network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.conftest import FleetFactory
+from tests.acceptance.fleet import MIB, PATIENCE, Fleet, Stage
+from tests.services.waiting import wait_until
+from winslow.project import Reason, Run, RunState
+
+RUNTIMES = ("docker", "process")
+FOR_EVER = "while :; do sleep 0.05; done"
+
+
+@pytest.fixture(scope="module")
+def fleet(fleet_factory: FleetFactory) -> Fleet:
+    """One node with Docker, one with plain processes, told apart by their labels."""
+    made = fleet_factory()
+    for runtime in RUNTIMES:
+        made.agent(runtime, runtime=runtime, labels=[runtime]).start()
+    for agent in made.agents.values():
+        agent.online()
+    return made
+
+
+def _ended(fleet: Fleet, project: str) -> Run:
+    (run,) = fleet.wait_idle(project).runs
+    return run
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_timeout(fleet: Fleet, runtime: str) -> None:
+    script = f"echo up; echo x > $WINSLOW_DIR_WORKSPACE/half; trap 'echo tidy; exit 0' TERM; {FOR_EVER}"
+    project = fleet.start(Stage(script, tags=(runtime,), more={"timeout": "0.5s"}))
+    run = _ended(fleet, project)
+    assert (run.state, run.reason) == (RunState.FAILED, Reason.TIMEOUT)
+    assert run.detail == "stopped after 0.5 s: the stage's timeout"
+    assert run.attempt is not None
+    assert (run.attempt.outcome, run.attempt.exit_code) == ("failed", 0), "it could end in order, and failed"
+    assert fleet.written(project) == b"up\ntidy\n"
+    assert fleet.files(project) == {"half": b"x\n"}
+    assert fleet.event(project, "timeout").text == run.detail
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_stage_that_falls_silent(fleet: Fleet, runtime: str) -> None:
+    """Each line it writes begins the count anew; all of them together take longer than it may be silent."""
+    script = f"i=0; while [ $i -lt 10 ]; do echo $i; i=$((i+1)); sleep 0.1; done; {FOR_EVER}"
+    project = fleet.start(Stage(script, tags=(runtime,), more={"stall_timeout": "0.8s", "stop_grace": "0s"}))
+    run = _ended(fleet, project)
+    assert (run.reason, run.detail) == (Reason.STALLED, "no output for 0.8 s: the stage's stall_timeout")
+    assert fleet.written(project) == b"".join(b"%d\n" % number for number in range(10))
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_stage_in_good_time(fleet: Fleet, runtime: str) -> None:
+    limits = {"timeout": "1h", "stall_timeout": "1h", "ok_exit_codes": [0, 3]}
+    run = _ended(fleet, fleet.start(Stage("echo done; exit 3", tags=(runtime,), more=limits)))
+    assert (run.state, run.reason, run.detail) == (RunState.SUCCEEDED, None, "")
+    assert run.attempt is not None and run.attempt.exit_code == 3
+
+
+def test_a_code_that_is_not_among_the_good_ones(fleet: Fleet) -> None:
+    run = _ended(fleet, fleet.start(Stage("true", more={"ok_exit_codes": [3]})))
+    assert run.reason is Reason.EXIT_CODE
+    assert run.detail == "exit code 0, which is not among the stage's ok_exit_codes"
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_children_that_ignore_sigterm_are_killed_after_the_grace(fleet: Fleet, runtime: str) -> None:
+    deaf = f"sh -c 'trap \"\" TERM; echo child up; {FOR_EVER}' & trap '' TERM; {FOR_EVER}"
+    project = fleet.start(Stage(deaf, tags=(runtime,), more={"timeout": "1s", "stop_grace": "0.2s"}))
+    fleet.wait_state(project, RunState.RUNNING)
+    mark = f"WINSLOW_PROJECT_ID={project}".encode()
+    wait_until(lambda: len(_living(mark)) >= 2, seconds=PATIENCE, what="the stage's processes")
+    run = _ended(fleet, project)
+    assert (run.reason, run.attempt and run.attempt.exit_code) == (Reason.TIMEOUT, 137)
+    assert fleet.event(project, "stopping").text == "stopping: SIGTERM, after 0.2 s SIGKILL"
+    assert not _living(mark)
+
+
+def _living(mark: bytes) -> list[int]:
+    """Processes of this machine, in a container or not, with a mark in their environment."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if mark in path.read_bytes().split(b"\0"):
+                found.append(int(path.parent.name))
+        except OSError:
+            continue  # it has ended
+    return found
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_an_abort_gives_the_stages_own_grace(fleet: Fleet, runtime: str) -> None:
+    script = f"trap 'sleep 0.3; echo saved; exit 0' TERM; echo up; {FOR_EVER}"
+    project = fleet.start(Stage(script, tags=(runtime,), more={"stop_grace": "1h"}))
+    fleet.wait_state(project, RunState.RUNNING)
+    fleet.wait_live(project, b"up\n")
+    fleet.client.abort(project)
+    assert _ended(fleet, project).reason is Reason.ABORTED
+    assert fleet.written(project) == b"up\nsaved\n"
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_the_peak_of_a_short_stage(fleet: Fleet, runtime: str) -> None:
+    script = "(head -c 40000000 /dev/zero; sleep 0.6) | tail -c 39000000 > /dev/null"
+    run = _ended(fleet, fleet.start(Stage(script, tags=(runtime,))))
+    assert run.attempt is not None
+    assert 38 * MIB - 10**6 < run.attempt.peak.memory < 64 * MIB
+    assert run.attempt.peak.cpus > 0
+
+
+def test_networks(fleet: Fleet) -> None:
+    count = "grep -c : /proc/net/dev"
+    alone = fleet.start(Stage(count, tags=("docker",), more={"network": "none"}))
+    hosts = fleet.start(Stage(count, tags=("docker",), more={"network": "host"}))
+    assert _ended(fleet, alone).state is RunState.SUCCEEDED
+    assert fleet.written(alone) == b"1\n", "only the loopback"
+    run = _ended(fleet, hosts)
+    assert run.reason is Reason.REFUSED_BY_NODE
+    assert run.detail == "node docker does not let a stage use the host's network"
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_timeout_counts_on_while_the_agent_is_dead(fleet: Fleet, runtime: str) -> None:
+    agent = fleet.agents[runtime]
+    project = fleet.start(Stage(FOR_EVER, tags=(runtime,), more={"timeout": "3s", "stop_grace": "0.2s"}))
+    fleet.wait_state(project, RunState.RUNNING)
+    agent.kill()
+    (before,) = agent.journals
+    agent.start().online()
+    after = [journal for journal in agent.journals if journal.project == project]
+    assert all(journal.started == before.started for journal in after), "it began to count anew"
+    run = _ended(fleet, project)
+    assert (run.reason, len(run.attempts)) == (Reason.TIMEOUT, 1)
+
+
+def test_nothing_is_left(fleet: Fleet) -> None:
+    fleet.assert_clean()
+    fleet.assert_topics_true()
+    assert all(agent.running for agent in fleet.agents.values())
