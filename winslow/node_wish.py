@@ -14,12 +14,13 @@ wanted anything of the node.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from winslow.errors import InvalidInput, NotFound, Refused
-from winslow.project import RECENT_EVENTS, SCHEMA, check_schema
+from winslow.events import MAX_SENTENCE
+from winslow.project import RECENT_EVENTS, SCHEMA, EventRecord, Records, check_schema
 
 MAX_LABELS = 64
 MAX_LABEL = 128
@@ -86,11 +87,11 @@ class NodeWish(_Model):
     forgotten: bool = False
     by: str = ""
     at: str = ""
-    recent_events: tuple[str, ...] = ()
+    recent_events: Records = ()
 
     def holds(self, event_id: str) -> bool:
-        """Whether that event is known to have been applied."""
-        return event_id in self.recent_events
+        """Whether that event is known to have been applied: the last 64 are remembered, and nothing older."""
+        return any(record.id == event_id for record in self.recent_events)
 
 
 class _Event(BaseModel):
@@ -105,16 +106,20 @@ class _Event(BaseModel):
 class DrainWished(_Event):
     """Take nothing new; again only changes the reason."""
 
+    kind: Literal["drain_wished"] = "drain_wished"
     reason: str = ""
 
 
 class DrainEnded(_Event):
     """Take part again."""
 
+    kind: Literal["drain_ended"] = "drain_ended"
+
 
 class Labelled(_Event):
     """Add and remove labels; adding one that is there is harmless."""
 
+    kind: Literal["labelled"] = "labelled"
     add: Labels = ()
     remove: tuple[str, ...] = ()
 
@@ -122,9 +127,13 @@ class Labelled(_Event):
 class Forgotten(_Event):
     """The node is gone for good."""
 
+    kind: Literal["forgotten"] = "forgotten"
+
 
 class Returned(_Event):
     """The node's agent has started all the same."""
+
+    kind: Literal["returned"] = "returned"
 
 
 Event = DrainWished | DrainEnded | Labelled | Forgotten | Returned
@@ -141,14 +150,38 @@ def apply(wish: NodeWish | None, event: Event, *, node: str) -> NodeWish:
             f"node '{node}' was removed from the site", hint=f"it comes back when an agent starts as '{node}'"
         )
     changed = _change(held, event)
+    revision = held.revision + (wish is not None)
+    record = EventRecord(
+        id=event.id, revision=revision, at=event.at, by=event.by, kind=event.kind, text=sentence(event)
+    )
     return changed.model_copy(
         update={
-            "revision": held.revision + (wish is not None),
+            "revision": revision,
             "by": event.by,
             "at": event.at,
-            "recent_events": (*held.recent_events, event.id)[-RECENT_EVENTS:],
+            "recent_events": (*held.recent_events, record)[-RECENT_EVENTS:],
         }
     )
+
+
+def sentence(event: Event) -> str:
+    """What happened to the node, for people, without who and when; at most 200 characters."""
+    text = _sentence(event)
+    return text if len(text) <= MAX_SENTENCE else text[: MAX_SENTENCE - 1] + "…"
+
+
+def _sentence(event: Event) -> str:
+    match event:
+        case DrainWished():
+            return "asked it to drain" + (f": {event.reason}" if event.reason else "")
+        case DrainEnded():
+            return "let it take part again"
+        case Labelled():
+            return f"labels: {' '.join([*(f'+{each}' for each in event.add), *(f'-{each}' for each in event.remove)])}"
+        case Forgotten():
+            return "removed it from the site"
+        case Returned():
+            return "came back as a new node"
 
 
 def _change(wish: NodeWish, event: Event) -> NodeWish:

@@ -27,7 +27,10 @@ def add(project: Project, event: Added) -> Project:
             "priority": project.priority + 1,
             "tags": (*project.tags, event.id),
             "revision": project.revision + 1,
-            "recent_events": (*project.recent_events, EventRecord(id=event.id))[-RECENT_EVENTS:],
+            "recent_events": (
+                *project.recent_events,
+                EventRecord(id=event.id, revision=project.revision + 1),
+            )[-RECENT_EVENTS:],
         }
     )
 
@@ -37,7 +40,7 @@ def new_project(project_id: str = "count-abcd", *, event_id: str = "made") -> Pr
         id=project_id,
         revision=1,
         name="Counting",
-        recent_events=(EventRecord(id=event_id),),
+        recent_events=(EventRecord(id=event_id, revision=1),),
         pipeline=ProjectPipeline(definition=PIPELINE, source_revision=1),
     )
 

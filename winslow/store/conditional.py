@@ -48,12 +48,21 @@ class Version(NamedTuple, Generic[D]):
 
 @dataclass(frozen=True)
 class _Sent(Generic[D]):
-    """A write whose outcome is not known to be a success; `base` None: on condition that there is none."""
+    """A write whose outcome is not known to be a success; `held` None: on condition that there is no document."""
 
-    base: str | None
-    revision: int
+    held: Version[D] | None
     document: D
     data: bytes
+
+    @property
+    def base(self) -> str | None:
+        """The ETag that the write is for."""
+        return self.held.etag if self.held is not None else None
+
+    @property
+    def revision(self) -> int:
+        """The revision that the write is for."""
+        return self.held.document.revision if self.held is not None else 0
 
 
 class ConditionalWriter(Generic[D]):
@@ -89,13 +98,15 @@ class ConditionalWriter(Generic[D]):
         doing: str,
         known: Version[D] | None = None,
         new: bool = False,
+        before: Callable[[D, D], None] | None = None,
     ) -> Version[D]:
         """Make one event take effect once and return the document that holds it.
 
         `decide` is pure: from the document (None: there is none) it makes the one with the event's id in
         `recent_events`, one revision higher, and is called again whenever somebody else's write came first.
         `known` is the newest version the caller has read, `new` says that it believes there is none: if that
-        is so, no read is needed, and if not, the condition fails and nothing is lost but a request.
+        is so, no read is needed, and if not, the condition fails and nothing is lost but a request. `before` is
+        called ahead of every write with the document that it replaces and the new one; it may use the store.
 
         Raises what `decide` raises (then nothing was written), or StoreUnreachable saying `doing` when the
         deadline passed and the outcome is unknown.
@@ -121,6 +132,8 @@ class ConditionalWriter(Generic[D]):
                 if sent is None or sent.base != (held.etag if held is not None else None):
                     sent = self._decide(key, held, event_id, decide, sent, doing)
             try:
+                if before is not None and sent.held is not None:
+                    before(sent.held.document, sent.document)
                 done = self._store.put(
                     key,
                     sent.data,
@@ -170,9 +183,7 @@ class ConditionalWriter(Generic[D]):
             raise ValueError("apply must add the event's id to recent_events and one to revision")
         data = self._encode(document)
         self._decode(data, key)  # nothing invalid is ever written
-        return _Sent(
-            base=held.etag if held is not None else None, revision=base, document=document, data=data
-        )
+        return _Sent(held=held, document=document, data=data)
 
 
 def _unknown(doing: str) -> StoreUnreachable:

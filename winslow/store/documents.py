@@ -4,12 +4,14 @@ everything below `documents/`."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from winslow.errors import Conflict, NotFound
+from winslow.errors import Conflict, NotFound, StoreUnreachable
 from winslow.project import Project, Tombstone, decode, encode
 from winslow.store import layout
+from winslow.store.activity import ActivityArchive
 from winslow.store.conditional import ConditionalWriter, Version
 from winslow.store.patience import Patience
 from winslow.store.port import ObjectInfo, ObjectStore
@@ -36,11 +38,17 @@ class Listing:
     nodes: dict[str, ObjectInfo]
 
 
+class _Deleted(NotFound):
+    """The document is a tombstone."""
+
+
 class Documents:
-    """The typed face of `documents/projects/`. Blocking and safe for threads, as the store is."""
+    """The typed face of `documents/projects/`, with `activity` beside it: what happened, for longer than the
+    documents tell. Blocking and safe for threads, as the store is."""
 
     def __init__(self, store: ObjectStore, *, patience: Patience | None = None) -> None:
         self._store = store
+        self.activity = ActivityArchive(store)
         self._writer = ConditionalWriter[Project | Tombstone](
             store, patience=patience or Patience(), encode=encode, decode=_decode
         )
@@ -98,20 +106,33 @@ class Documents:
         outcome is unknown.
         """
 
+        blocks: list[str] = []
+
         def decide(held: Project | Tombstone | None) -> Project | Tombstone:
             if held is None:
                 raise _none(project_id)
             if isinstance(held, Tombstone):
-                raise NotFound(f"project '{held.id}' was deleted")
+                raise _Deleted(f"project '{held.id}' was deleted")
             return apply(held, event)
 
-        return self._writer.change(
-            layout.project_document(project_id),
-            event.id,
-            decide,
-            doing=f"changing project '{project_id}'",
-            known=known,
-        )
+        def before(held: Project | Tombstone, new: Project | Tombstone) -> None:
+            if isinstance(new, Project) and (key := self.activity.keep(held)) is not None:
+                blocks.append(key)
+
+        try:
+            return self._writer.change(
+                layout.project_document(project_id),
+                event.id,
+                decide,
+                doing=f"changing project '{project_id}'",
+                known=known,
+                before=before,
+            )
+        except _Deleted:
+            with suppress(StoreUnreachable):  # a later sweep of the deleted project finds them
+                for key in blocks:  # perhaps stored after its files were removed
+                    self.activity.remove(key)
+            raise
 
     def listing(self) -> Listing:
         """Every document's key, ETag and order, by one walk of `documents/`. Raises StoreUnreachable."""

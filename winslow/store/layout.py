@@ -8,6 +8,7 @@
     pipelines/<name>/<revision>.json                      the head that named it, once there is a newer one
     resources/<path>                                      the global pool of inputs
     projects/<id>/input/<path>                            a project's own uploads
+    projects/<id>/activity/<first revision>-<last>.jsonl  what happened to it, older than its document tells
     projects/<id>/runs/<n>.<k>/workspace|output/<name>    files of run n, attempt k, under generated names
     projects/<id>/runs/<n>.<k>/workspace|output/manifest.json
     projects/<id>/runs/<n>.<k>/log/<first byte>-<first line>.log
@@ -144,6 +145,11 @@ def project_input(project_id: str, path: str = "") -> str:
     """The key of one of a project's own uploads; without `path` their prefix."""
     prefix = f"{project(project_id)}input/"
     return check_key(prefix + path) if path else prefix
+
+
+def activity_block(project_id: str, *, first: int, last: int) -> str:
+    """The key of the records of these revisions, both included; keys sort by them."""
+    return f"{project(project_id)}activity/{first:09d}-{last:09d}.jsonl"
 
 
 def attempt(project_id: str, n: int, k: int) -> str:
