@@ -1,7 +1,8 @@
 """What a stage finds in its environment, and which files that needs (requirements, last section; design 6).
 
 A value that is an address (`res:…`, `PROJECT:input/…`, `PROJECT:output/…`, `PROJECT#N:…`) is fetched and
-replaced by the path the stage sees. Everything Winslow itself knows is `WINSLOW_*` and cannot be set.
+replaced by the path the stage sees; what `inputs:` takes from an earlier stage (`#STAGE:…`) stands below
+`/resources/@stages`. Everything Winslow itself knows is `WINSLOW_*` and cannot be set.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 
 from winslow import address
 from winslow.address import Address
+from winslow.errors import NotFound
 from winslow.project import Run
 
 RESOURCES, INPUT, WORKSPACE, OUTPUT = "/resources", "/input", "/workspace", "/output"
@@ -19,10 +21,13 @@ TARGETS = (RESOURCES, INPUT, WORKSPACE, OUTPUT)
 
 @dataclass(frozen=True)
 class Wanted:
-    """A file, or with `where.folder` everything below, that a stage needs at `target` (as the stage names it)."""
+    """A file, or with `where.folder` everything below, that a stage needs at `target` (as the stage names it).
+
+    `name` is what the user wrote, for messages."""
 
     where: Address
     target: str
+    name: str
 
 
 def target(where: Address, project_id: str) -> str:
@@ -36,10 +41,27 @@ def target(where: Address, project_id: str) -> str:
 
 
 def wanted(project_id: str, run: Run) -> tuple[Wanted, ...]:
-    """Every address that the run's environment or its stage's `inputs:` names, each once."""
+    """Every address that the run's environment or its stage's `inputs:` names, each once.
+
+    Raises NotFound for an earlier stage of which the document names no run, InvalidInput.
+    """
     texts = [each.value for each in run.env.values() if address.looks_like(each.value)]
-    found = {text: address.parse(text) for text in (*run.stage.inputs, *texts)}
-    return tuple(Wanted(where=where, target=target(where, project_id)) for where in found.values())
+    return tuple(_wanted(text, project_id, run) for text in dict.fromkeys((*run.stage.inputs, *texts)))
+
+
+def _wanted(text: str, project_id: str, run: Run) -> Wanted:
+    of_stage = address.of_stage(text)
+    if of_stage is None:
+        where = address.parse(text)
+        return Wanted(where=where, target=target(where, project_id), name=text)
+    stage, path = of_stage
+    n = run.input_runs.get(stage)
+    if n is None:
+        raise NotFound(f"{text}: there is no run of stage '{stage}' to take it from")
+    where = address.parse(f"{project_id}#{n}:{path}")
+    return Wanted(
+        where=where, target=_join(RESOURCES, "@stages", stage, where.path), name=f"{text} (run #{n})"
+    )
 
 
 def resolve(

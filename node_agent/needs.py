@@ -13,7 +13,7 @@ from node_agent.environment import INPUT, RESOURCES, Wanted
 from node_agent.places import Placement, PlacePlan, placement, source_of
 from winslow import address, workspace
 from winslow.errors import InvalidInput, NotFound
-from winslow.project import Project, Run
+from winslow.project import Project, Run, Tombstone
 from winslow.store import layout
 from winslow.store.documents import Documents
 from winslow.store.port import ObjectStore
@@ -34,16 +34,16 @@ def find(store: ObjectStore, project: Project, run: Run, *, attempt: int) -> Nee
     missing: list[str] = []
     for each in _below(store, layout.project_input(project.id), at=""):
         trees[INPUT][each.path] = each
-    for wanted in environment.wanted(project.id, run):
+    for wanted in _wanted(project, run, missing):
         root = INPUT if wanted.target.startswith(INPUT + "/") or wanted.target == INPUT else RESOURCES
         at = wanted.target.removeprefix(root).lstrip("/")
         try:
-            for each in _placements(store, wanted, at):
+            for each in _placements(store, project, wanted, at):
                 trees[root][each.path] = each
         except NotFound:
-            missing.append(f"{address.text(wanted.where)}: there is no such file in the store")
+            missing.append(f"{wanted.name}: there is no such file in the store")
         except InvalidInput as error:
-            missing.append(f"{address.text(wanted.where)}: {error}")
+            missing.append(f"{wanted.name}: {error}")
     manifest, parent = None, ""
     if run.workspace_from is not None:
         try:
@@ -62,14 +62,24 @@ def find(store: ObjectStore, project: Project, run: Run, *, attempt: int) -> Nee
     return Needs(plan=plan, missing=tuple(missing))
 
 
-def _placements(store: ObjectStore, wanted: Wanted, at: str) -> tuple[Placement, ...]:
+def _wanted(project: Project, run: Run, missing: list[str]) -> tuple[Wanted, ...]:
+    try:
+        return environment.wanted(project.id, run)
+    except (NotFound, InvalidInput) as error:
+        missing.append(str(error))
+        return ()
+
+
+def _placements(store: ObjectStore, project: Project, wanted: Wanted, at: str) -> tuple[Placement, ...]:
     where = wanted.where
     if where.place == "resources":
         return _object_or_folder(store, layout.RESOURCES + where.path, at, folder=where.folder)
     if where.place == "input":
         key = layout.project_input(where.project) + where.path
         return _object_or_folder(store, key, at, folder=where.folder)
-    other = Documents(store).read(where.project).document
+    other: Project | Tombstone = project
+    if where.project != project.id:
+        other = Documents(store).read(where.project).document
     if not isinstance(other, Project):
         raise NotFound(f"project '{where.project}' was deleted")
     entries = workspace.overlay(*_manifests(store, other, where.run))

@@ -4,6 +4,8 @@ res:traffic/ulm.mp4      a resource, shared by all projects
 PROJECT:input/a.mp4      a project's upload
 PROJECT:output/a.png     a project's results: its runs' outputs laid over each other
 PROJECT#3:tracks.txt     the workspace of run 3
+
+A stage's `inputs:` may also say `#STAGE:tracks.txt`: the workspace of an earlier stage's run in the same project.
 """
 
 from __future__ import annotations
@@ -71,6 +73,14 @@ def parse(text: str) -> Address:
     return Address(
         place=place, project=match["root"], path=_clean(rest, text), folder=rest.endswith("/") or not rest
     )
+
+
+def of_stage(text: str) -> tuple[str, str] | None:
+    """Stage and path of an input `#STAGE:PATH`; None for any other text."""
+    if not text.startswith("#"):
+        return None
+    stage, _, path = text[1:].partition(":")
+    return stage, path
 
 
 def _clean(path: str, text: str) -> str:

@@ -1,4 +1,4 @@
-"""What a stage may do, and what its agent does when it does not: time-outs, stalls, exit codes, grace, network."""
+"""What a definition says of a stage holds on a real node: limits, exit codes, grace, network, inputs."""
 
 from __future__ import annotations
 
@@ -123,6 +123,40 @@ def test_networks(fleet: Fleet) -> None:
     run = _ended(fleet, hosts)
     assert run.reason is Reason.REFUSED_BY_NODE
     assert run.detail == "node docker does not let a stage use the host's network"
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_files_of_earlier_runs(fleet: Fleet, runtime: str) -> None:
+    """By their stage (`inputs:`) and by their run's number (in a variable); neither can be written."""
+    train = (
+        "cd $WINSLOW_DIR_WORKSPACE; mkdir -p model/d; cd model; echo w >d/w; ln -s d/w link; echo n >../old"
+    )
+    use = """
+        at=$WINSLOW_DIR_RESOURCES/@stages/train
+        cat $at/model/d/w $at/model/link $OLD
+        ls $at; ls $WINSLOW_DIR_WORKSPACE
+        for change in "touch $at/new" "rm -f $at/model/d/w" "chmod 777 $at/model/d/w"; do
+            if ($change) 2>/dev/null; then echo "allowed: $change"; fi
+        done
+    """
+    project = fleet.project(
+        Stage(train, name="train", tags=(runtime,)),
+        Stage(use, name="use", tags=(runtime,), more={"inputs": ["#train:model/"], "workspace": "empty"}),
+    )
+    fleet.client.start(project, single=True)
+    fleet.wait_idle(project)
+    fleet.client.start(project, stage="use", env={"OLD": f"{project}#1:old"})
+    _, run = fleet.wait_idle(project).runs
+    assert (run.state, run.detail) == (RunState.SUCCEEDED, "")
+    assert fleet.written(project, run=2) == b"w\nw\nn\nmodel\n"
+    assert fleet.files(project, run=2) == {}
+
+
+def test_a_file_that_an_earlier_run_did_not_leave(fleet: Fleet) -> None:
+    project = fleet.start(Stage("true"), Stage("true", name="two", more={"inputs": ["#one:gone.txt"]}))
+    _, run = fleet.wait_idle(project).runs
+    assert run.reason is Reason.INPUT_MISSING
+    assert run.detail == "#one:gone.txt (run #1): there is no such file in the store"
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
