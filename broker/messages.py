@@ -15,9 +15,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from winslow.lifecycle import state_of
+from winslow.lifecycle import ProjectState, state_of
+from winslow.node import NodeState
 from winslow.node_wish import NodeWish
 from winslow.pipeline import Requirements
+from winslow.placement import unfit_summary
 from winslow.project import Project, Run, RunState, Tombstone
 
 MAX_TEXT = 2048
@@ -70,9 +72,14 @@ class ProjectSummary(_Message):
         *,
         updated: str = "",
         percents: Mapping[tuple[int, int], float] | None = None,
+        nodes: Sequence[NodeState] | None = None,
     ) -> ProjectSummary:
-        """The summary of a document as it stands; `percents` by (run, attempt), where they are known."""
+        """The summary of a document as it stands; `percents` by (run, attempt), where they are known. With all
+        `nodes` the reason says what a waiting run needs that none of them has."""
         state, reason = state_of(document)
+        if nodes is not None and state is ProjectState.WAITING and isinstance(document, Project):
+            lacking = (unfit_summary(nodes, run.stage.requires) for run in document.active)
+            reason = next(filter(None, lacking), reason)
         if isinstance(document, Tombstone):
             return cls(
                 id=document.id,

@@ -5,10 +5,11 @@ Whoever wrote the document publishes these. They are hints: losing them costs ti
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from broker.messages import OfferHint, ProjectSummary, WishNotice
 from broker.topics import NodeHistory, NodeState, NodeWish, Offer, Progress, ProjectState
+from winslow.node import NodeState as Node
 from winslow.node_wish import NodeWish as Wish
 from winslow.project import Project, RunState, Tombstone
 
@@ -44,16 +45,18 @@ def notices(
     project_id: str,
     updated: str = "",
     percents: Mapping[tuple[int, int], float] | None = None,
+    nodes: Sequence[Node] | None = None,
 ) -> list[Notice]:
     """What to publish after `old` became `new`: offers that no longer stand first (None clears), then new
     offers, then the summary. A tombstone or a missing document clears everything the project had; the progress
-    of an attempt that is over is cleared too, since its node may be gone for good."""
+    of an attempt that is over is cleared too, since its node may be gone for good. `nodes` are all that are known,
+    for what the summary says of a run that waits; None where they are not."""
     before, after = offers(old), offers(new)
     result: list[Notice] = [(topic, None) for topic in before if topic not in after]
     result += [(topic, None) for topic in held(old) - held(new)]
     result += [(topic, hint) for topic, hint in after.items() if topic not in before]
     if isinstance(new, Project):
-        summary = ProjectSummary.of(new, updated=updated, percents=percents)
+        summary = ProjectSummary.of(new, updated=updated, percents=percents, nodes=nodes)
         result.append((ProjectState(project=project_id), summary))
     else:
         result.append((ProjectState(project=project_id), None))

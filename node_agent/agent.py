@@ -99,6 +99,7 @@ class Agent:
         self._trusted = trusted
         self._notes: dict[str, str] = {}
         self._nodes: dict[str, NodeState] = {}
+        self._sees_all = False  # every node's retained state has come in on this connection
         self._attempts: dict[Key, Attempt] = {}
         self._claiming: set[Key] = set()
         self._left_alone: list[AttemptJournal] = []
@@ -127,7 +128,7 @@ class Agent:
         self._entropy = Entropy(
             mirror=self.mirror,
             wishes=self.wishes,
-            nodes=self._nodes,
+            nodes=self._all_nodes,
             publish=self._publish,
             wall=clock.wall,
             new_id=clock.new_id,
@@ -177,6 +178,10 @@ class Agent:
             wall=self._clock.wall(),
             note="; ".join(self._notes.values()),
         )
+
+    def _all_nodes(self) -> dict[str, NodeState]:
+        """This node and the others, as far as they are known here."""
+        return {**self._nodes, self.identity.node: self.state()}
 
     def goodbye(self) -> NodeState:
         """What is published when the agent stops cleanly."""
@@ -309,9 +314,9 @@ class Agent:
                 if node == self.identity.node:
                     self.wishes.hint(node, wanted)
             case topics.ProjectState(project=project):
-                revision = payload.revision if isinstance(payload, messages.ProjectSummary) else None
-                self._entropy.saw_state(project, revision)
-                self.mirror.hint(project, revision)
+                shown = payload if isinstance(payload, messages.ProjectSummary) else None
+                self._entropy.saw_state(project, shown)
+                self.mirror.hint(project, shown.revision if shown is not None else None)
             case topics.Offer(project=project) as offer:
                 self._entropy.saw_offer(offer, present=payload is not None)
                 if isinstance(payload, messages.OfferHint):
@@ -353,6 +358,7 @@ class Agent:
                 self._entropy.due.set()  # nobody tells of what is new: look
                 continue
             self._say("", about="broker")
+            self._sees_all = True
             self._entropy.forget()
             for each in shown:
                 self._handle(each)
@@ -360,6 +366,7 @@ class Agent:
             self._lookout.broker(True)
             self._entropy.due.set()
             await self._session.wait_disconnected()
+            self._sees_all = False
             self.bidding.broker(False)
             self._lookout.broker(False)
             self._entropy.due.set()
@@ -412,7 +419,12 @@ class Agent:
         percents = self._percents(project_id)
         try:
             told = notices(
-                old=old, new=new, project_id=project_id, updated=self._clock.wall(), percents=percents
+                old=old,
+                new=new,
+                project_id=project_id,
+                updated=self._clock.wall(),
+                percents=percents,
+                nodes=list(self._all_nodes().values()) if self._sees_all else None,
             )
         except ValueError as error:  # the document holds what no message may: the write stands all the same
             self._say(f"{project_id}: {error}", about="messages")

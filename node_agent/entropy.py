@@ -18,6 +18,8 @@ from broker.topics import NodeWish, Offer, Progress, ProjectState, Topic
 from node_agent.mirror import Mirror
 from node_agent.wishes import WishMirror
 from winslow.errors import NotFound, Refused
+from winslow.lifecycle import ProjectState as State
+from winslow.lifecycle import state_of
 from winslow.node import NodeState, Presence
 from winslow.project import Project, Tombstone
 from winslow.store import layout
@@ -34,14 +36,14 @@ def sweepers(nodes: Sequence[str]) -> list[str]:
 
 
 class Entropy:
-    """What this agent has seen retained on the broker, and how to make it true. `nodes` are the others' states."""
+    """What this agent has seen retained on the broker, and how to make it true. `nodes` gives every node's state."""
 
     def __init__(
         self,
         *,
         mirror: Mirror,
         wishes: WishMirror,
-        nodes: Mapping[str, NodeState],
+        nodes: Callable[[], Mapping[str, NodeState]],
         publish: Callable[[Topic, Payload | None], None],
         wall: Callable[[], str],
         new_id: Callable[[], str],
@@ -54,7 +56,7 @@ class Entropy:
         self._new_id = new_id
         self._site = ""
         self._wished: dict[str, int] = {}
-        self._states: dict[str, int] = {}
+        self._states: dict[str, tuple[int, str]] = {}  # each project's revision and reason
         self._offers: set[Offer] = set()
         self._progress: set[Progress] = set()
         self._swept: set[str] = set()
@@ -67,12 +69,12 @@ class Entropy:
         else:
             self._wished[node] = revision
 
-    def saw_state(self, project: str, revision: int | None) -> None:
+    def saw_state(self, project: str, shown: ProjectSummary | None) -> None:
         """A project's retained state came in; None: it was cleared."""
-        if revision is None:
+        if shown is None:
             self._states.pop(project, None)
         else:
-            self._states[project] = revision
+            self._states[project] = (shown.revision, shown.reason)
 
     def saw_offer(self, offer: Offer, *, present: bool) -> None:
         """A retained offer came in, or was cleared."""
@@ -107,7 +109,8 @@ class Entropy:
         """
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(executor, self._check_site, store)
-        await self._heal_wishes()
+        nodes = self._nodes()
+        await self._heal_wishes(nodes)
         for document in self._mirror.all():
             if isinstance(document, Tombstone):
                 if document.id not in self._swept:
@@ -115,9 +118,7 @@ class Entropy:
                     self._swept.add(document.id)
                 self._clear_project(document.id)
                 continue
-            if self._states.get(document.id, 0) < document.revision:
-                summary = ProjectSummary.of(document, updated=self._wall())
-                self._publish(ProjectState(project=document.id), summary)
+            self._heal_state(document, list(nodes.values()))
             for offer, hint in offers(document).items():
                 if offer not in self._offers:
                     self._publish(offer, hint)
@@ -136,9 +137,18 @@ class Entropy:
                 if progress not in held(known):
                     self._publish(progress, None)
 
-    async def _heal_wishes(self) -> None:
+    def _heal_state(self, document: Project, nodes: Sequence[NodeState]) -> None:
+        """Where a run waits for what no node has, what that is changes with the nodes, not with the document."""
+        revision, reason = self._states.get(document.id, (0, ""))
+        waits = state_of(document)[0] is State.WAITING
+        if revision < document.revision or (waits and revision == document.revision):
+            summary = ProjectSummary.of(document, updated=self._wall(), nodes=nodes)
+            if revision < document.revision or reason != summary.reason:
+                self._publish(ProjectState(project=document.id), summary)
+
+    async def _heal_wishes(self, nodes: Mapping[str, NodeState]) -> None:
         for wish in self._wishes.all():
-            state = self._nodes.get(wish.node)
+            state = nodes.get(wish.node)
             if not wish.forgotten:
                 if self._wished.get(wish.node, 0) < wish.revision:
                     self._publish(*wish_notice(wish))

@@ -149,6 +149,8 @@ def missing_summary(nodes: Iterable[NodeState], requires: Requirements) -> str:
     and else the nearest node (the least missing in all) and what it lacks.
     """
     known = sorted(nodes, key=lambda node: node.node)
+    if impossible := unfit_summary(known, requires):
+        return impossible
     fitting = [node for node in known if not fits(node, requires)]
     reasons = {node.node: fits_now(node, requires) for node in fitting}
     if any(not reason for reason in reasons.values()):
@@ -156,10 +158,19 @@ def missing_summary(nodes: Iterable[NodeState], requires: Requirements) -> str:
     online = [node.node for node in fitting if node.presence is Presence.ONLINE]
     if online:
         return f"waits for {_or(online)}: {'; '.join(reasons[online[0]])}"
-    if fitting:
-        states = sorted({node.presence.value for node in fitting})
-        be = "is" if len(fitting) == 1 else "are"
-        return f"waits for {_or([node.node for node in fitting])}, which {be} {_or(states)}"
+    states = sorted({node.presence.value for node in fitting})
+    be = "is" if len(fitting) == 1 else "are"
+    return f"waits for {_or([node.node for node in fitting])}, which {be} {_or(states)}"
+
+
+def unfit_summary(nodes: Iterable[NodeState], requires: Requirements) -> str:
+    """What no node has, however idle: the nearest one (the least missing in all) and what it lacks.
+
+    Empty when the run fits a node, busy or away as that may be.
+    """
+    known = list(nodes)
+    if any(not fits(node, requires) for node in known):
+        return ""
     best = min(
         known, key=lambda node: (sum(lack.short for lack in _whole(node, requires)), node.node), default=None
     )

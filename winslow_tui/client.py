@@ -10,7 +10,7 @@ from __future__ import annotations
 import getpass
 import secrets
 import string
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,7 +31,7 @@ from winslow.errors import (
 from winslow.metrics import HistoryPoint, NodeHistory
 from winslow.node import NodeState
 from winslow.pipeline import Env, PipelineDefinition
-from winslow.project import Project, Tombstone
+from winslow.project import Project, RunState, Tombstone
 from winslow.store import layout
 from winslow.store.documents import Documents
 from winslow.store.patience import Patience
@@ -42,6 +42,8 @@ from winslow_tui.names import check_name, nearest, pick, slug
 
 if TYPE_CHECKING:
     from broker.messages import WishNotice
+    from broker.notices import Notice
+    from broker.session import Received
     from winslow_tui.node_wishes import NodeWishes
 
 READERS = 8
@@ -315,6 +317,16 @@ class Client:
             self.say(f"without the nodes' own word: {error}")
             return None
 
+    def nodes_waited_for(
+        self, projects: Iterable[Project | Tombstone | Unreadable]
+    ) -> list[NodeState] | None:
+        """As `nodes_if_known`, asked only where one of the projects waits for a node."""
+        waiting = (
+            isinstance(each, Project) and lifecycle.state_of(each)[0] is lifecycle.ProjectState.WAITING
+            for each in projects
+        )
+        return self.nodes_if_known() if any(waiting) else None
+
     # -- inside
 
     def _change(self, project_id: str, event: events.Event) -> Project:
@@ -352,14 +364,27 @@ class Client:
         return self.project_id(where.project) + value[len(where.project) :]
 
     def _tell(self, old: Project | None, new: Project | Tombstone) -> None:
+        from broker import topics
         from broker.notices import notices
         from winslow_tui import live
 
         if isinstance(new, Tombstone):
             self._broker(lambda: live.clear(self.config, f"projects/{new.id}/#"))
         else:
-            messages = notices(old=old, new=new, project_id=new.id, updated=_now())
-            self._broker(lambda: live.publish(self.config, messages))
+            waits = any(run.state is RunState.QUEUED for run in new.active)
+
+            def messages(seen: list[Received]) -> list[Notice]:
+                nodes = [each.payload for each in seen if isinstance(each.payload, NodeState)]
+                return notices(
+                    old=old,
+                    new=new,
+                    project_id=new.id,
+                    updated=_now(),
+                    nodes=nodes if waits else None,
+                )
+
+            filters = (topics.NODE_STATES,) if waits else ()
+            self._broker(lambda: live.answer(self.config, filters, messages))
 
     def _tell_pipeline(self, name: str, revision: int | None) -> None:
         from broker import messages, topics

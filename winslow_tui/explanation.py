@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from winslow.lifecycle import state_of
+from winslow.lifecycle import ProjectState, state_of
 from winslow.node import NodeState, Presence
 from winslow.placement import fits, fits_now, missing_summary
 from winslow.project import Attempt, Project, Run, RunState
@@ -15,7 +15,7 @@ MAX_EARLIER = 3
 
 def explain(project: Project, nodes: Sequence[NodeState] | None) -> dict[str, Any]:
     """What `winslow explain` shows, as plain data; `nodes` None: the broker could not be asked."""
-    state, reason = state_of(project)
+    state, reason = state_with_nodes(project, nodes)
     runs = project.active or project.runs[-1:]
     return {
         "project": project.id,
@@ -24,6 +24,20 @@ def explain(project: Project, nodes: Sequence[NodeState] | None) -> dict[str, An
         "next_stage": project.control.next_stage,
         "runs": [_run(run, nodes) for run in runs],
     }
+
+
+def waits_for(project: Project, nodes: Sequence[NodeState]) -> str:
+    """What a run of the project waits for; empty where none waits, or a node could take it now."""
+    waiting = (run for run in project.active if run.state is RunState.QUEUED)
+    return next(filter(None, (missing_summary(nodes, run.stage.requires) for run in waiting)), "")
+
+
+def state_with_nodes(project: Project, nodes: Sequence[NodeState] | None) -> tuple[ProjectState, str]:
+    """As `lifecycle.state_of`; while the project waits and its `nodes` are known, the reason says for what."""
+    state, reason = state_of(project)
+    if state is ProjectState.WAITING and nodes is not None:
+        reason = waits_for(project, nodes) or reason
+    return state, reason
 
 
 def shown_state(run: Run, silent: Iterable[str]) -> str:

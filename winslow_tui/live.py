@@ -48,11 +48,21 @@ async def connected(broker: Session) -> None:
 
 def publish(config: Config, messages: Sequence[tuple[Topic, Payload | None]]) -> None:
     """Send messages in order; None clears a retained one. Raises BrokerUnreachable or UsageError."""
+    answer(config, (), lambda _: messages)
+
+
+def answer(
+    config: Config,
+    filters: Sequence[str],
+    messages: Callable[[list[Received]], Sequence[tuple[Topic, Payload | None]]],
+) -> None:
+    """As `publish`, messages made from what is retained under the filters."""
 
     async def send() -> None:
         async with session(config) as broker:
             await connected(broker)
-            for topic, payload in messages:
+            found = [each for below in filters for each in await broker.snapshot(below, ANSWER_SECONDS)]
+            for topic, payload in messages(found):
                 if payload is None:
                     broker.clear(topic)
                 else:

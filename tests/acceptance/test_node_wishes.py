@@ -65,6 +65,9 @@ def test_a_run_starts_by_itself_when_a_node_has_what_it_needs(fleet: Fleet) -> N
     quiet, fast = fleet.start(Stage("true", tags=("quiet",))), fleet.start(Stage("true", tags=("fast",)))
     (told,) = explain(fleet.document(quiet), list(fleet.nodes().values()))["runs"]
     assert told["waits"] == "needs the tag quiet; best node ws1 has no such tag"
+    for project, tag in ((quiet, "quiet"), (fast, "fast")):
+        (summary,) = fleet.retained(f"projects/{project}/state").values()
+        assert summary.reason == f"needs the tag {tag}; best node ws1 has no such tag"
     assert fleet.client.node_wishes.label("ws1", add=["quiet"], remove=[]) == ("first", "quiet")
     run = fleet.wait_state(quiet, RunState.SUCCEEDED)
     assert run.attempt is not None and run.attempt.node == "ws1"

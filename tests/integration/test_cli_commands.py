@@ -292,8 +292,12 @@ def test_the_sites_environment_reaches_a_run(shell: Shell, ulm: str, monkeypatch
 def test_explain(shell: Shell, ulm: str) -> None:
     publish_node(cpus=1)
     shell("start", ulm)
-    out = shell("explain", ulm)
-    assert "needs 2 cores; best node ws1 has 1" in out
+    impossible = "needs 2 cores; best node ws1 has 1"
+    assert f"{ulm} {impossible}" in shell.err
+    summary = shell.retained(topics.PROJECT_STATES)[f"projects/{ulm}/state"]
+    assert isinstance(summary, ProjectSummary) and summary.reason == impossible
+    assert impossible in shell("project", "list") and impossible in shell("project", "show", ulm)
+    assert impossible in shell("explain", ulm)
     told = shell.json("explain", ulm)["runs"][0]
     assert told["nodes"]["ws1"] == {
         "answer": "pass",

@@ -60,6 +60,18 @@ def test_a_queued_run_in_a_summary_has_no_node_and_the_number_its_claim_will_get
     )
 
 
+def test_a_summary_says_what_a_waiting_run_needs_that_no_node_has() -> None:
+    small = STATE.model_copy(update={"hardware": node.Hardware(cpus=0.5, memory=64 << 30)})
+    assert messages.ProjectSummary.of(PROJECT, nodes=[small]).reason == (
+        "needs 1 GPU and 2 cores; best node ws1 has none and 0.5"
+    )
+    assert messages.ProjectSummary.of(PROJECT, nodes=[]).reason == "no node is known"
+    gpu = node.Gpu(uuid="G1", memory=24 << 30)
+    big = STATE.model_copy(update={"hardware": node.Hardware(cpus=8, memory=64 << 30, gpus=(gpu,))})
+    assert messages.ProjectSummary.of(PROJECT, nodes=[small, big]).reason == ""
+    assert messages.ProjectSummary.of(HELD, nodes=[small]).reason == ""
+
+
 def test_a_held_run_in_a_summary_names_its_node_and_progress() -> None:
     summary = messages.ProjectSummary.of(HELD, percents={(1, 1): 40.0, (1, 2): 99.0})
     assert summary.state == "running"

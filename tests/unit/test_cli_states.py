@@ -11,7 +11,7 @@ from winslow.project import Project, Tombstone
 from winslow.store.documents import Documents
 from winslow.store.memory import MemoryStore
 from winslow.store.port import Blob
-from winslow_tui.explanation import explain, shown_state, silent
+from winslow_tui.explanation import explain, shown_state, silent, state_with_nodes
 from winslow_tui.runlist import rows, stages, upcoming
 from winslow_tui.waiting import Goal, OutOfReach, judge, wait
 
@@ -218,3 +218,13 @@ def test_an_explanation_names_the_bids_with_their_parts() -> None:
         "reason": "",
     }
     assert bids[1]["reason"] == "needs 2 cores, 1 free"
+
+
+def test_a_waiting_projects_reason_is_what_it_waits_for() -> None:
+    """The stage needs two GPUs with 24 GiB; the node has one."""
+    needs = "needs 2 GPUs with 24 GiB; best node ws1 has 1"
+    assert state_with_nodes(make.queued(), [NODE]) == ("waiting", needs)
+    assert state_with_nodes(make.queued(), None) == ("waiting", "")
+    assert explain(make.queued(), [NODE])["reason"] == needs
+    for project in (make.running(), make.paused(), make.succeeded()):
+        assert needs not in state_with_nodes(project, [NODE])

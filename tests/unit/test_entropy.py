@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from broker.codec import Payload
+from broker.messages import ProjectSummary
 from broker.topics import NodeHistory, NodeState, NodeWish, Offer, ProjectState, Topic
 from node_agent.entropy import Entropy, sweepers
 from node_agent.mirror import Document, Mirror
@@ -17,8 +18,8 @@ from tests.faults.counter import PIPELINE
 from winslow import lifecycle
 from winslow.errors import Refused
 from winslow.events import Deleted, RunQueued
+from winslow.node import Hardware, Presence
 from winslow.node import NodeState as State
-from winslow.node import Presence
 from winslow.node_wish import DrainWished, Forgotten, Labelled, Returned
 from winslow.node_wish import NodeWish as Wish
 from winslow.store import layout
@@ -44,7 +45,7 @@ class Bench:
         self.entropy = Entropy(
             mirror=self.mirror,
             wishes=self.wish_mirror,
-            nodes=self.nodes,
+            nodes=lambda: self.nodes,
             publish=self.publish,
             wall=lambda: "",
             new_id=lambda: "0123456789abcdef",
@@ -58,6 +59,10 @@ class Bench:
 
     def publish(self, topic: Topic, payload: Payload | None) -> None:
         self.told.append((topic, payload is not None))
+
+    def saw(self, project_id: str, revision: int, *, reason: str = "no node is known") -> None:
+        summary = ProjectSummary(id=project_id, revision=revision, name="P", state="waiting", reason=reason)
+        self.entropy.saw_state(project_id, summary)
 
     def project(self, project_id: str) -> None:
         self.documents.create(
@@ -88,7 +93,7 @@ def test_what_the_broker_lacks_is_published_and_what_it_has_is_not(bench: Bench)
     bench.documents.update("p-a", RunQueued(id="q"), apply=lifecycle.apply)
     offer = Offer(project="p-a", run=1, attempt=1)
     assert bench.heal() == [(ProjectState(project="p-a"), True), (offer, True)]
-    bench.entropy.saw_state("p-a", 2)
+    bench.saw("p-a", 2)
     bench.entropy.saw_offer(offer, present=True)
     assert bench.heal() == []
     bench.entropy.forget()
@@ -97,7 +102,7 @@ def test_what_the_broker_lacks_is_published_and_what_it_has_is_not(bench: Bench)
 
 def test_an_offer_that_no_longer_stands_is_cleared(bench: Bench) -> None:
     bench.project("p-a")
-    bench.entropy.saw_state("p-a", 1)
+    bench.saw("p-a", 1)
     stale = Offer(project="p-a", run=7, attempt=1)
     bench.entropy.saw_offer(stale, present=True)
     assert bench.heal() == [(stale, False)]
@@ -107,14 +112,14 @@ def test_a_deletion_is_finished_and_touches_no_other_project(bench: Bench) -> No
     for each in ("p-a", "p-ab"):
         bench.project(each)
         bench.store.put(f"projects/{each}/input/x", b"x")
-    bench.entropy.saw_state("p-a", 1)
+    bench.saw("p-a", 1)
     bench.documents.update("p-a", Deleted(id="d"), apply=lifecycle.apply)
     assert (ProjectState(project="p-a"), False) in bench.heal()
     assert [info.key for info in bench.store.walk("projects/")] == ["projects/p-ab/input/x"]
 
 
 def test_topics_of_a_project_that_a_read_does_not_find_are_cleared(bench: Bench) -> None:
-    bench.entropy.saw_state("p-gone", 3)
+    bench.saw("p-gone", 3)
     assert bench.heal() == [(ProjectState(project="p-gone"), False)]
 
 
@@ -122,7 +127,7 @@ def test_topics_of_a_project_that_a_read_does_not_find_are_cleared(bench: Bench)
 def test_nothing_is_cleared_while_the_store_is_not_ours(bench: Bench, wreck: str) -> None:
     bench.project("p-a")
     bench.heal()
-    bench.entropy.saw_state("p-gone", 1)
+    bench.saw("p-gone", 1)
     bench.store.delete(layout.SITE)
     if wreck == "exchanged":
         bench.store.put(layout.SITE, b'{"schema": 1, "id": "fedcba9876543210"}')
@@ -185,3 +190,22 @@ def test_a_wish_that_cannot_be_read_is_a_problem_and_no_end(bench: Bench) -> Non
     asyncio.run(bench.wish_mirror.read_own())
     assert bench.wish_mirror.own is None
     assert "documents/nodes/me.json" in bench.wish_mirror.problem
+
+
+def test_what_a_run_waits_for_is_told_anew_when_the_nodes_are_others(bench: Bench) -> None:
+    bench.project("p-a")
+    bench.documents.update("p-a", RunQueued(id="q"), apply=lifecycle.apply)
+    bench.heal()
+    bench.entropy.saw_offer(Offer(project="p-a", run=1, attempt=1), present=True)
+    bench.saw("p-a", 2)
+    assert bench.heal() == []
+    bench.nodes["ws1"] = State(
+        node="ws1",
+        node_uuid="u",
+        instance="i",
+        presence=Presence.ONLINE,
+        hardware=Hardware(cpus=8, memory=8 << 30),
+    )
+    assert bench.heal() == [(ProjectState(project="p-a"), True)]
+    bench.saw("p-a", 2, reason="")
+    assert bench.heal() == []

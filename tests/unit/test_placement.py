@@ -18,6 +18,7 @@ from winslow.placement import (
     pick_gpus,
     price,
     size_text,
+    unfit_summary,
 )
 
 GIB = 1 << 30
@@ -119,6 +120,11 @@ class TestMissingSummary:
     def test_nearest_node_and_what_it_lacks(self) -> None:
         nodes = [node("ws1"), node("ws2", gpus=(SMALL, SMALL)), node("ws3", gpus=(BIG,))]
         assert missing_summary(nodes, TWO_GPUS) == "needs 2 GPUs with 24 GiB; best node ws3 has 1"
+
+    def test_what_no_node_has_is_told_from_what_is_busy_or_away(self) -> None:
+        busy = [node("ws1", used_cpus=16), node("ws2", presence=Presence.OFFLINE)]
+        assert unfit_summary(busy, Requirements(cpus=4)) == ""
+        assert unfit_summary(busy, Requirements(cpus=32)) == "needs 32 cores; best node ws1 has 16"
 
     def test_a_small_gpu_is_nearer_than_none(self) -> None:
         assert missing_summary([node("ws1"), node("ws2", gpus=(SMALL,))], TWO_GPUS) == (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +13,7 @@ from winslow_tui.cli.project import EnvOption, ProjectArgument
 
 if TYPE_CHECKING:
     from winslow.project import Project
+    from winslow_tui.client import Client
 
 
 def _report(project: Project, output: Format) -> None:
@@ -31,6 +33,16 @@ def _report(project: Project, output: Format) -> None:
         put(f"{project.id} {state.value}" + (f" ({reason})" if reason else ""))
 
 
+def _say_waits(used: Client, project: Project) -> None:
+    """At once what a queued run waits for, where no node can take it now."""
+    from winslow.errors import Unreachable, UsageError
+    from winslow_tui.explanation import waits_for
+
+    with suppress(Unreachable, UsageError):  # the command has said already that the broker is away
+        if waits := waits_for(project, used.nodes()):
+            say(f"{project.id} {waits}")
+
+
 def start(
     ctx: typer.Context,
     project: ProjectArgument,
@@ -43,10 +55,10 @@ def start(
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Start a stage; the pipeline goes on from there unless --single."""
-    changed = client(ctx).start(
-        project, stage=stage, env=pairs(env or [], "--env"), single=single, comment=comment
-    )
+    used = client(ctx)
+    changed = used.start(project, stage=stage, env=pairs(env or [], "--env"), single=single, comment=comment)
     _report(changed, output)
+    _say_waits(used, changed)
 
 
 def pause(ctx: typer.Context, project: ProjectArgument, output: OutputOption = Format.TABLE) -> None:
@@ -56,7 +68,10 @@ def pause(ctx: typer.Context, project: ProjectArgument, output: OutputOption = F
 
 def resume(ctx: typer.Context, project: ProjectArgument, output: OutputOption = Format.TABLE) -> None:
     """Go on where the pipeline stopped."""
-    _report(client(ctx).resume(project), output)
+    used = client(ctx)
+    changed = used.resume(project)
+    _report(changed, output)
+    _say_waits(used, changed)
 
 
 def abort(

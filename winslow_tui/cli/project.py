@@ -57,16 +57,19 @@ def create(
 @app.command("list")
 def list_(ctx: typer.Context, output: OutputOption = Format.TABLE) -> None:
     """Show all projects and their states."""
-    from winslow.lifecycle import state_of
     from winslow.project import Project
     from winslow_tui.client import Unreadable
+    from winslow_tui.explanation import state_with_nodes
 
     told: list[dict[str, object]] = []
-    for each in client(ctx).projects():
+    used = client(ctx)
+    projects = used.projects()
+    nodes = used.nodes_waited_for(projects)
+    for each in projects:
         if isinstance(each, Unreadable):
             told.append({"id": each.id, "name": "", "state": "unreadable", "reason": each.why})
         elif isinstance(each, Project):  # of a deleted one only a mark is left, for nobody to go on with it
-            state, reason = state_of(each)
+            state, reason = state_with_nodes(each, nodes)
             active = [
                 {"run": run.n, "stage": run.stage.name, "state": run.state.value} for run in each.active
             ]
@@ -97,7 +100,8 @@ def list_(ctx: typer.Context, output: OutputOption = Format.TABLE) -> None:
 def _doing(entry: dict[str, object]) -> str:
     active = entry.get("active")
     runs = active if isinstance(active, list) else []
-    return ", ".join(f"#{run['run']} {run['stage']} {run['state']}" for run in runs) or str(entry["reason"])
+    doing = ", ".join(f"#{run['run']} {run['stage']} {run['state']}" for run in runs)
+    return f"{doing}: {entry['reason']}" if doing and entry["reason"] else doing or str(entry["reason"])
 
 
 def _listed(tags: object) -> str:
@@ -107,11 +111,12 @@ def _listed(tags: object) -> str:
 @app.command()
 def show(ctx: typer.Context, project: ProjectArgument, output: OutputOption = Format.TABLE) -> None:
     """Show a project: its stages with their states, its environment; with -o json its whole document."""
-    from winslow.lifecycle import state_of
+    from winslow_tui.explanation import state_with_nodes
     from winslow_tui.runlist import stages
 
-    found = client(ctx).project(project)
-    state, reason = state_of(found)
+    used = client(ctx)
+    found = used.project(project)
+    state, reason = state_with_nodes(found, used.nodes_waited_for([found]))
     if output is Format.JSON:
         put_json(plain(found) | {"state": state.value, "reason": reason, "stages": stages(found)})
         return
