@@ -186,7 +186,7 @@ def scan(root: Path, *, upper: bool = False) -> Scan:
             with open_folder(name, fd) as below:
                 if upper:
                     refuse_half_copies(below, path)
-                    if _overlay_mark(below, "opaque") == b"y":
+                    if is_opaque(below):
                         deleted.append(path)
                 read(below, raw + b"/", depth + 1)
 
@@ -379,6 +379,11 @@ def refuse_half_copies(fd: int, path: str) -> None:
             f"{_shown(path)} was changed by an overlay redirect or metacopy, which cannot be collected",
             hint="switch redirect_dir and metacopy off on this node, or set its workspace strategy to copy",
         )
+
+
+def is_opaque(fd: int) -> bool:
+    """Whether an overlay's upper directory hides what the lower one holds under its name."""
+    return _overlay_mark(fd, "opaque") == b"y"
 
 
 def _overlay_mark(fd: int, name: str) -> bytes | None:

@@ -24,8 +24,9 @@ from node_agent.collect import collect
 from node_agent.journal import Journals
 from node_agent.places import Placed, PlacePlan, Placer
 from node_agent.strategy import Strategy
+from node_agent.view import View
 from winslow.store.memory import MemoryStore
-from winslow.workspace import Manifest, decode
+from winslow.workspace import EntryType, Manifest, decode, unquote_path
 
 # Run as a program of its own inside an overlay's mount namespace, and in this process elsewhere.
 DEEDS = r"""
@@ -198,6 +199,27 @@ def part_hard_links(root: Path) -> None:
             path.chmod(info.st_mode & 0o777)
 
 
+def viewed(placed: Placed) -> dict[bytes, tuple[object, ...]]:
+    """A workspace as its node shows it while the stage runs, one name a page; in the shape of `snapshot`."""
+    view = View(placed.directory / "workspace", placed.directory / "lower" if placed.overlay else None)
+    seen: dict[bytes, tuple[object, ...]] = {}
+    page = view.page("", deep=True, enough=lambda _: True)
+    while True:
+        for each in page.seen:
+            content: object = None
+            kind = {EntryType.FILE: stat.S_IFREG, EntryType.DIR: stat.S_IFDIR, EntryType.LINK: stat.S_IFLNK}
+            if each.type is EntryType.FILE:
+                with view.open(each.path) as fd:
+                    content = os.read(fd, 1 << 20)
+            elif each.type is EntryType.LINK:
+                content = Path(os.fsdecode(unquote_path(each.target)))
+            assert unquote_path(each.path) not in seen
+            seen[unquote_path(each.path)] = (kind[each.type], each.mode, content, None)
+        if not page.next:
+            return seen
+        page = view.page("", deep=True, after=page.next, enough=lambda _: True)
+
+
 def run_in_overlay(placed: Placed, deeds: Deeds) -> None:
     """Do the deeds in a real overlay mount, in a mount namespace that ends with them."""
     mount = next(mount for mount in placed.mounts if mount.lower)
@@ -258,6 +280,7 @@ def chain(strategy: Strategy, first: Deeds, second: Deeds) -> None:
             space["do"](os.fsencode(expected), deeds)
             part_hard_links(expected)
             drop_fifos(expected)
+            assert viewed(placed) == snapshot(expected)  # as it is seen before it is collected
             manifest, key = site.collect(placed)
             left = None if placed.overlay else snapshot(placed.directory / "workspace", times=True)
             site.placer.discard("p-abcd", run, 1)

@@ -46,10 +46,28 @@ class Source:
             offset, length = offset + len(chunk), length - len(chunk)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
+    def read_up_to(self, offset: int, length: int) -> bytes:
+        """At most `length` bytes from `offset`; fewer only at the file's end."""
+        chunks = []
+        while length and (chunk := os.pread(self.fd, length, offset)):
+            chunks.append(chunk)
+            offset, length = offset + len(chunk), length - len(chunk)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    @property
+    def changed(self) -> bool:
+        """Whether it was written to since it was opened."""
+        return _mark(self.fd) != self.mark
+
     def check_unchanged(self) -> None:
         """Raises Conflict when it was written to since it was opened."""
-        if _mark(self.fd) != self.mark:
+        if self.changed:
             raise Conflict(f"{self.path} was changed while it was being uploaded", hint=_AGAIN)
+
+
+def opened(fd: int, path: Path) -> Source:
+    """A regular file that the caller has opened and closes; `path` is for messages."""
+    return Source(path=path, fd=fd, mark=_mark(fd))
 
 
 @contextmanager
@@ -60,7 +78,7 @@ def source(path: Path) -> Iterator[Source]:
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise InvalidInput(f"{path} is not a regular file", hint="only regular files can be uploaded")
-        yield Source(path=path, fd=fd, mark=_mark(fd))
+        yield opened(fd, path)
     finally:
         os.close(fd)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from winslow.errors import Conflict, NotFound
+from winslow.errors import Conflict, NotFound, WinslowError
 from winslow.store import disk
 from winslow.store.patience import Patience
 from winslow.store.pool import Counter, Progress, T, in_parallel
@@ -17,6 +17,7 @@ from winslow.store.port import ObjectInfo, ObjectStore, Part
 
 PART_SIZE = 64 << 20
 SINGLE_PUT = 16 << 20
+MOVING_PART = 16 << 20  # of a file that is sent as it is read: all of a part is in memory
 PARALLEL = 4
 _MAX_PARTS = 10_000  # S3's limit
 
@@ -58,6 +59,62 @@ def upload_file(
     raise Conflict(
         f"{store}: {key}: somebody else is uploading to the same place", hint="try again when that is done"
     )
+
+
+@dataclass(frozen=True)
+class AsRead:
+    """What was sent of a file that nobody held still: `size` bytes; `changed` says that it was written to."""
+
+    size: int
+    sha256: str
+    changed: bool
+
+
+def upload_as_read(
+    store: ObjectStore,
+    source: disk.Source,
+    key: str,
+    *,
+    progress: Progress = lambda _: None,
+    part_size: int = MOVING_PART,
+    patience: Patience | None = None,
+) -> AsRead:
+    """Send a file that may change meanwhile, once through and not further than it was long at the beginning.
+
+    Raising in `progress` (bytes that have newly arrived) stops it; nothing is gone on with, and no part stays.
+    Raises StoreUnreachable, OSError.
+    """
+    patience = patience or Patience()
+    digest, sent = hashlib.sha256(), 0
+
+    def take(length: int) -> bytes:
+        nonlocal sent
+        data = source.read_up_to(sent, min(length, source.mark.size - sent))
+        digest.update(data)
+        sent += len(data)
+        return data
+
+    first = take(part_size)
+    if sent == source.mark.size or len(first) < part_size:
+        patience.ask(lambda: store.put(key, first, sha256=digest.hexdigest()))
+        progress(sent)
+        return AsRead(size=sent, sha256=digest.hexdigest(), changed=source.changed)
+    part_size = max(part_size, -(-source.mark.size // _MAX_PARTS))
+    upload_id = patience.ask(lambda: store.create_upload(key))
+    parts: list[Part] = []
+    try:
+        data = first
+        while data:
+            send = partial(store.upload_part, key, upload_id, len(parts) + 1, data)
+            parts.append(patience.ask(send))
+            progress(len(data))
+            data = take(part_size)
+        patience.ask(lambda: store.complete_upload(key, upload_id, parts))
+    except BaseException:
+        with suppress(WinslowError):  # what cannot be dropped now goes with the prefix it lies in
+            store.abort_upload(key, upload_id)
+        raise
+    return AsRead(size=sent, sha256=digest.hexdigest(), changed=source.changed)
 
 
 @dataclass(frozen=True)
