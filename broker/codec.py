@@ -43,6 +43,8 @@ Payload = (
     | messages.BidMessage
     | messages.Progress
     | messages.PipelineNotice
+    | messages.FilesRequest
+    | messages.FilesReply
     | messages.LogChunk
 )
 
@@ -54,6 +56,8 @@ _JSON_MODELS: dict[type[Any], type[BaseModel]] = {
     topics.Bid: messages.BidMessage,
     topics.Progress: messages.Progress,
     topics.PipelineNotice: messages.PipelineNotice,
+    topics.Request: messages.FilesRequest,
+    topics.Reply: messages.FilesReply,
 }
 _MSGPACK_MODELS: dict[type[Any], type[BaseModel]] = {
     topics.NodeMetrics: metrics.NodeSample,

@@ -21,6 +21,7 @@ from winslow.node_wish import NodeWish
 from winslow.pipeline import Requirements
 from winslow.placement import unfit_summary
 from winslow.project import Project, Run, RunState, Tombstone
+from winslow.workspace import EntryType
 
 MAX_TEXT = 2048
 MAX_SENTENCE = 400  # what a summary keeps of a reason: it stays a few hundred bytes
@@ -28,8 +29,12 @@ MAX_LIST = 64
 MAX_INPUTS = (
     64  # with keys of 1 KiB, the most S3 allows, a hint stays below codec.MAX_BYTES whatever the keys hold
 )
+MAX_FILES = 8192  # in one answer
+MAX_COPIES = 256  # files of one request
 
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
+Token = Annotated[str, Field(pattern=r"^[A-Za-z0-9]{8,64}$")]  # drawn by whoever asks
+LivePath = Annotated[str, Field(max_length=65_536)]  # 64 names of 255 bytes each, all of them escaped
 Count = Annotated[int, Field(ge=0, lt=10**9)]
 Bytes = Annotated[int, Field(ge=0, lt=2**63)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -216,6 +221,65 @@ class PipelineNotice(_Message):
 
     name: Text
     revision: Count
+
+
+class FilesRequest(_Message):
+    """`nodes/NODE/requests/CLIENT`: show, or put into the store, files of an attempt that the node holds.
+
+    `list` shows what lies at `path` behind `after`; `copy` puts the files `paths` under the store's prefix
+    `projects/ID/runs/N.K/live/TOKEN/`; `stop` ends the request `id`. Paths are percent-encoded bytes.
+    """
+
+    id: Token
+    op: Literal["list", "copy", "stop"]
+    project: Text
+    run: Count
+    attempt: Count
+    area: Literal["workspace", "output"] = "workspace"
+    path: LivePath = ""
+    deep: bool = False  # all levels
+    after: LivePath = ""
+    token: Annotated[str, Field(pattern=r"^([A-Za-z0-9]{8,64})?$")] = ""
+    paths: tuple[LivePath, ...] = Field(default=(), max_length=MAX_COPIES)
+
+
+class LiveFile(_Message):
+    """One path of a running stage as it was when the node looked. A copy has `key` and `sha256`, and `changed` when
+    it was written to while it was read; `problem` says why there is none."""
+
+    path: LivePath
+    type: EntryType
+    mode: Annotated[int, Field(ge=0, le=0o777)] = 0
+    mtime_ns: Annotated[int, Field(gt=-(2**63), lt=2**63)] = 0
+    size: Bytes = 0
+    target: LivePath = ""
+    key: Annotated[str, Field(max_length=1024)] = ""
+    sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
+    changed: bool = False
+    problem: Text = ""
+
+
+class FilesReply(_Message):
+    """`clients/CLIENT/replies`: the node's answer to the request `id`.
+
+    While it works on it, it says so every two seconds, with the `bytes` copied so far. `next`: ask again with
+    this as `after`. `left_out` counts, by what they are, what is not shown.
+    """
+
+    id: Token
+    node: Text
+    status: Literal[
+        "working",
+        "done",
+        "missing",  # there is nothing at `path`
+        "refused",  # `reason` is a sentence
+        "over",  # refused since the node does not hold this attempt (any more)
+    ]
+    files: tuple[LiveFile, ...] = Field(default=(), max_length=MAX_FILES)
+    next: LivePath = ""
+    left_out: dict[Annotated[str, Field(max_length=200)], Count] = Field(default={}, max_length=16)
+    bytes: Bytes = 0
+    reason: Text = ""
 
 
 @dataclass(frozen=True)

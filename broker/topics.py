@@ -15,6 +15,8 @@ Its class says how its messages travel:
     Progress         projects/ID/runs/N.K/progress  OWN, QoS 0
     Stats            projects/ID/runs/N.K/stats  LIVE, QoS 0
     PipelineNotice   pipelines/NAME              SHARED, QoS 1
+    Request          nodes/NODE/requests/CLIENT  LIVE, QoS 1
+    Reply            clients/CLIENT/replies      LIVE, QoS 1
     Echo             clients/CLIENT/echo         LIVE, QoS 0: a session's message to itself
 
 Names come from other machines: each one must match SEGMENT, so none can hold `/`, `+`, `#`, NUL, a
@@ -266,6 +268,42 @@ class PipelineNotice:
 
 
 @dataclass(frozen=True)
+class Request:
+    """What a client asks of a node; the answers go to the client's own topic and nowhere else."""
+
+    node: str
+    client: str
+    travel: ClassVar[Travel] = Travel.LIVE
+    qos: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        check_name(self.node, "the node name")
+        check_name(self.client, "the client id")
+
+    @property
+    def path(self) -> str:
+        """`nodes/NODE/requests/CLIENT`."""
+        return f"nodes/{self.node}/requests/{self.client}"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a node answers to a client."""
+
+    client: str
+    travel: ClassVar[Travel] = Travel.LIVE
+    qos: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        check_name(self.client, "the client id")
+
+    @property
+    def path(self) -> str:
+        """`clients/CLIENT/replies`."""
+        return f"clients/{self.client}/replies"
+
+
+@dataclass(frozen=True)
 class Echo:
     """What a session sends to itself to learn that everything before it has arrived."""
 
@@ -294,6 +332,8 @@ Topic = (
     | Progress
     | Stats
     | PipelineNotice
+    | Request
+    | Reply
     | Echo
 )
 
@@ -304,6 +344,11 @@ _NODE_TOPICS: dict[str, type[NodeState | NodeMetrics | NodeHistory | NodeWish]] 
     "wish": NodeWish,
 }
 _RUN_TOPICS: dict[str, type[Log | Progress | Stats]] = {"log": Log, "progress": Progress, "stats": Stats}
+
+
+def requests(node: str) -> str:
+    """The filter for everything that is asked of a node. Raises InvalidInput."""
+    return f"nodes/{check_name(node, 'the node name')}/requests/+"
 
 
 def prefix(site: str) -> str:
@@ -363,6 +408,10 @@ def parse(site: str, text: str) -> Topic:
                 return _RUN_TOPICS[leaf](project=project, run=run, attempt=attempt)
             case ["pipelines", name]:
                 return PipelineNotice(name=name)
+            case ["nodes", node, "requests", client]:
+                return Request(node=node, client=client)
+            case ["clients", client, "replies"]:
+                return Reply(client=client)
             case ["clients", client, "echo"]:
                 return Echo(client=client)
     except InvalidInput as error:

@@ -27,6 +27,7 @@ from node_agent.clock import Clock
 from node_agent.entropy import Entropy
 from node_agent.hardware import Sampler
 from node_agent.journal import AttemptJournal
+from node_agent.livefiles import LiveFiles
 from node_agent.mirror import Mirror
 from node_agent.reservations import Key, Reservations
 from node_agent.tools import Tools
@@ -152,6 +153,17 @@ class Agent:
             say=self._say,
         )
 
+        self._files = LiveFiles(
+            node=identity.node,
+            store=store,
+            journals=self._tools.journals,
+            held=self._attempts.__contains__,
+            publish=self._publish,
+            patiently=self._patiently,
+            spawn=lambda work, name: self._spawn(work, name=name),
+            monotonic=clock.monotonic,
+        )
+
     # -- what others see
 
     def state(self) -> NodeState:
@@ -215,6 +227,7 @@ class Agent:
         await self._session.subscribe(topics.PROJECT_STATES)
         await self._session.subscribe(topics.OFFERS)
         await self._session.subscribe(topics.BIDS, qos=1)
+        await self._session.subscribe(topics.requests(self.identity.node), qos=1)
         async with asyncio.TaskGroup() as group:
             self._group = group
             group.create_task(self._receive(), name="receive")
@@ -231,6 +244,7 @@ class Agent:
 
     async def close(self) -> None:
         """After `run` was cancelled: stop reading and bidding."""
+        self._files.close()
         await self.bidding.close()
         await self.mirror.close()
         await self.wishes.close()
@@ -263,6 +277,7 @@ class Agent:
         self._left_alone = list(found.left_alone)
         for journal in found.adopted:
             self._adopt(journal)
+            self._files.adopted((journal.project, journal.run, journal.attempt))
         for bad in found.bad:
             self._say(f"{bad.path}: {bad.why}", about=str(bad.path))
         self._recovered = True
@@ -325,6 +340,9 @@ class Agent:
                 self._entropy.saw_progress(progress)
             case topics.Bid() if isinstance(payload, messages.BidMessage):
                 self.bidding.bid(payload)
+            case topics.Request(client=client) if not received.retained and self._recovered:
+                if isinstance(payload, messages.FilesRequest):
+                    self._files.request(client, payload)
             case _:
                 pass
 
@@ -617,6 +635,7 @@ class Agent:
         finally:
             self._attempts.pop(key, None)
             self._release(key)
+        self._files.over(key)  # not where the agent stops: the attempt goes on
 
     def _lost_afters(self) -> list[LostAfter]:
         """One per attempt held here."""

@@ -29,7 +29,9 @@ from node_agent.journal import Journals, write_durably
 from node_agent.runtime.port import Mount
 from node_agent.strategy import Strategy
 from node_agent.tree import Cancelled, Progress, Stopped
-from winslow.errors import InvalidInput
+from node_agent.view import View
+from winslow.errors import InvalidInput, Refused
+from winslow.store.layout import Area
 from winslow.store.pool import in_parallel
 from winslow.store.port import ObjectInfo
 from winslow.workspace import (
@@ -124,6 +126,17 @@ class _Record(BaseModel):
     overlay: bool
     parent: str
     marks: dict[str, tuple[int, int, int, int]]
+
+
+def view(directory: Path, area: Area) -> View:
+    """An attempt's workspace or output as its stage sees it now; `directory` is the attempt's.
+
+    Raises Refused before its directories are in place, and when they are being put away.
+    """
+    if not (directory / _RECORD).exists():
+        raise Refused("the run's files are being put in place, or put away", hint="look again in a moment")
+    lower = directory / "lower"
+    return View(directory / area, lower if area == "workspace" and lower.is_dir() else None)
 
 
 def source_of(entry: Entry) -> Source:

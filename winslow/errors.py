@@ -8,7 +8,8 @@
     ├── Conflict                    4   somebody else changed it first, or a name is ambiguous
     └── Unreachable                 5   a server did not answer; `retryable`
         ├── StoreUnreachable            the outcome of a write may be unknown
-        └── BrokerUnreachable
+        ├── BrokerUnreachable
+        └── NodeUnreachable             the node that has what was asked for is away
 
 An error's text names the thing and the place; `hint` says the way out. One place
 (`winslow_tui.cli.main`) turns them into what a person sees and the process's exit code.
@@ -67,3 +68,7 @@ class StoreUnreachable(Unreachable):
 
 class BrokerUnreachable(Unreachable):
     """The MQTT broker did not answer."""
+
+
+class NodeUnreachable(Unreachable):
+    """The agent of a node did not answer."""

@@ -25,10 +25,22 @@ PATIENCE = Patience(deadline=120.0)  # a link that drops is given two minutes to
 
 
 @dataclass(frozen=True)
+class Held:
+    """The attempt of a run that a node has now, and which of its directories is meant."""
+
+    project: str
+    run: int
+    attempt: int
+    node: str
+    area: layout.Area
+
+
+@dataclass(frozen=True)
 class File:
     """One thing below an address; `path` is relative to the address's place, as bytes decoded for this system.
 
-    `size` in bytes; `modified` (RFC 3339) only where the store says it; `target` only of a link."""
+    `size` in bytes; `modified` (RFC 3339) only where the store says it; `target` only of a link. With `held` it
+    lies on a node and may change at any moment (`livefiles`)."""
 
     path: str
     kind: EntryType
@@ -40,6 +52,7 @@ class File:
     mode: int | None = None
     mtime_ns: int | None = None
     target: str = ""
+    held: Held | None = None
 
 
 def find(store: ObjectStore, where: Address, project: Project | None, *, deep: bool) -> list[File]:

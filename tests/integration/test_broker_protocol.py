@@ -79,7 +79,14 @@ def test_every_topic_has_an_example_and_a_row_that_says_how_it_travels() -> None
     made: list[topics.Topic] = [_topic(path) for _, path, _ in EXAMPLES]
     for topic in [*made, topics.Echo(client="CLIENT")]:
         generic = topic.path
-        for name, word in {"ulm-crossing-kwpt": "ID", "3.1": "N.K", "traffic": "NAME", "ws3": "NODE"}.items():
+        words = {
+            "ulm-crossing-kwpt": "ID",
+            "3.1": "N.K",
+            "traffic": "NAME",
+            "ws3": "NODE",
+            "client-5b1e": "CLIENT",
+        }
+        for name, word in words.items():
             generic = generic.replace(name, word)
         cells = [cell.strip() for cell in rows.pop(generic).split("|")]
         assert cells[1] == ("no" if topic.travel is Travel.LIVE else "yes")

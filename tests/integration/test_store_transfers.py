@@ -15,10 +15,12 @@ from tests.faults.store import Fault, FaultyStore
 from tests.services.servers import StoreService
 from tests.stores import connected
 from winslow.errors import Conflict, InvalidInput, NotFound, StoreUnreachable, WinslowError
+from winslow.store import disk
 from winslow.store.files import Download, Upload, download_file, download_many, upload_file, upload_many
 from winslow.store.memory import MemoryStore
 from winslow.store.patience import Patience
 from winslow.store.port import ObjectStore, Part
+from winslow.store.uploads import AsRead, upload_as_read
 
 MIB = 1 << 20
 PART = 5 * MIB  # the least that S3 takes for any part but the last
@@ -330,3 +332,48 @@ def test_no_file_needs_more_parts_than_s3_takes(tmp_path: Path) -> None:
     with pytest.raises(Conflict):  # its parts are empty, so what is joined is never our file
         upload_file(store, path, KEY, part_size=1, single_put=1)
     assert store.numbers == -(-20_005 // 3)
+
+
+# -- a file that nobody holds still
+
+
+def send_as_read(store: ObjectStore, path: Path, told: Told) -> AsRead:
+    with disk.source(path) as source:
+        return upload_as_read(store, source, KEY, progress=told, part_size=PART)
+
+
+@pytest.mark.parametrize("size", [0, 1, PART, PART + 1, 2 * PART + 17])
+def test_a_file_that_lies_still_is_sent_as_it_is(store: ObjectStore, tmp_path: Path, size: int) -> None:
+    path, told = a_file(tmp_path, size), Told()
+    sent = send_as_read(store, path, told)
+    assert sent == AsRead(size=size, sha256=sha256(path), changed=False)
+    assert store.get(KEY).data == path.read_bytes()
+    assert told.bytes == size
+
+
+@pytest.mark.parametrize("change", [b"and more", b""])  # grows, is emptied
+def test_a_file_that_changes_is_sent_as_it_was_read(tmp_path: Path, change: bytes) -> None:
+    store, path = MemoryStore(), a_file(tmp_path, 2 * PART)
+    before = path.read_bytes()
+
+    class Changing(Told):
+        def __call__(self, count: int) -> None:
+            super().__call__(count)
+            if change:
+                with path.open("ab") as file:
+                    file.write(change)
+            else:
+                path.write_bytes(b"")
+
+    sent = send_as_read(store, path, Changing())
+    whole = store.get(KEY).data
+    assert sent == AsRead(size=len(whole), sha256=hashlib.sha256(whole).hexdigest(), changed=True)
+    assert whole == (before if change else before[:PART])
+
+
+def test_a_stopped_copy_leaves_nothing(store: ObjectStore, tmp_path: Path) -> None:
+    with pytest.raises(InterruptedError):
+        send_as_read(store, a_file(tmp_path, 3 * PART), Told(stop_after=PART))
+    assert uploads_of(store) == []
+    with pytest.raises(NotFound):
+        store.stat(KEY)

@@ -15,6 +15,7 @@ from winslow import metrics, node
 from winslow.errors import InvalidInput
 from winslow.pipeline import GpuRequirement, Requirements
 from winslow.project import RunState
+from winslow.workspace import EntryType
 
 ALNUM = string.ascii_letters + string.digits
 names = st.builds(
@@ -38,12 +39,26 @@ all_topics: st.SearchStrategy[topics.Topic] = st.one_of(
     ),
     st.builds(topics.Bid, project=names, run=numbers, attempt=numbers, node=names),
     st.builds(topics.PipelineNotice, name=names),
+    st.builds(topics.Request, node=names, client=names),
+    st.builds(topics.Reply, client=names),
     st.builds(topics.Echo, client=names),
 )
 
 gpu_samples = st.builds(metrics.GpuSample, uuid=texts, percent=percents, memory=sizes, memory_total=sizes)
 points = st.builds(
     metrics.HistoryPoint, at=st.floats(0, 1e9), cpu=percents, memory=sizes, gpus=st.tuples(percents)
+)
+
+tokens = st.text(ALNUM, min_size=8, max_size=64)
+live_files = st.builds(
+    messages.LiveFile,
+    path=texts,
+    type=st.sampled_from(EntryType),
+    mode=st.integers(0, 0o777),
+    mtime_ns=st.integers(-(2**62), 2**62),
+    size=sizes,
+    target=texts,
+    changed=st.booleans(),
 )
 
 
@@ -148,6 +163,31 @@ def exchanges(draw: st.DrawFn) -> tuple[topics.Topic, codec.Payload]:
                 revision=numbers,
                 drain=st.none() | st.builds(messages.DrainNotice, reason=texts, by=texts),
                 labels=st.lists(texts, max_size=3).map(tuple),
+            )
+        case topics.Request():
+            payload = st.builds(
+                messages.FilesRequest,
+                id=tokens,
+                op=st.sampled_from(["list", "copy", "stop"]),
+                project=names,
+                run=numbers,
+                attempt=numbers,
+                path=texts,
+                deep=st.booleans(),
+                token=st.just("") | tokens,
+                paths=st.lists(texts, max_size=4).map(tuple),
+            )
+        case topics.Reply():
+            payload = st.builds(
+                messages.FilesReply,
+                id=tokens,
+                node=names,
+                status=st.sampled_from(["working", "done", "missing", "refused", "over"]),
+                files=st.lists(live_files, max_size=4).map(tuple),
+                next=texts,
+                left_out=st.dictionaries(texts, numbers, max_size=3),
+                bytes=sizes,
+                reason=texts,
             )
         case topics.PipelineNotice():
             payload = st.builds(messages.PipelineNotice, name=st.just(topic.name), revision=numbers)

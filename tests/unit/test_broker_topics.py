@@ -30,6 +30,8 @@ TABLE = [
     ),
     (topics.Stats(project="ulm-abcd", run=3, attempt=1), "projects/ulm-abcd/runs/3.1/stats", Travel.LIVE, 0),
     (topics.PipelineNotice(name="traffic"), "pipelines/traffic", Travel.SHARED, 1),
+    (topics.Request(node="ws1", client="cli-1"), "nodes/ws1/requests/cli-1", Travel.LIVE, 1),
+    (topics.Reply(client="cli-1"), "clients/cli-1/replies", Travel.LIVE, 1),
     (topics.Echo(client="cli-1"), "clients/cli-1/echo", Travel.LIVE, 0),
 ]
 

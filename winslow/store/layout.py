@@ -13,6 +13,7 @@
     projects/<id>/runs/<n>.<k>/workspace|output/manifest.json
     projects/<id>/runs/<n>.<k>/log/<first byte>-<first line>.log
     projects/<id>/runs/<n>.<k>/events/<first byte>-<first line>.jsonl
+    projects/<id>/runs/<n>.<k>/live/<token>/<name>        copies of a running attempt's files, for one download
     alive/<node>                                          a node's counter
     probe/<token>/…                                       objects of a check, gone when it ends
 
@@ -196,6 +197,21 @@ def segment_start(key: str) -> tuple[int, int] | None:
     """(first byte, first line) from a segment's key; None for any other key."""
     match = _SEGMENT.fullmatch(key.rpartition("/")[2])
     return (int(match[1]), int(match[2])) if match else None
+
+
+def live(project_id: str, n: int, k: int) -> str:
+    """The prefix of all copies of an attempt's files that people asked for while it ran."""
+    return f"{attempt(project_id, n, k)}live/"
+
+
+def live_copies(project_id: str, n: int, k: int, token: str) -> str:
+    """The prefix of one person's copies; `token` is random."""
+    return f"{live(project_id, n, k)}{_checked(_OBJECT_NAME, token, 'a token')}/"
+
+
+def live_copy(project_id: str, n: int, k: int, token: str, name: str) -> str:
+    """The key of one copy; `name` is generated."""
+    return live_copies(project_id, n, k, token) + _checked(_OBJECT_NAME, name, "a generated object name")
 
 
 def alive(node: str) -> str:

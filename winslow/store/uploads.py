@@ -109,12 +109,19 @@ def upload_as_read(
             parts.append(patience.ask(send))
             progress(len(data))
             data = take(part_size)
-        patience.ask(lambda: store.complete_upload(key, upload_id, parts))
+        patience.ask(lambda: _joined(store, key, upload_id, parts))
     except BaseException:
         with suppress(WinslowError):  # what cannot be dropped now goes with the prefix it lies in
             store.abort_upload(key, upload_id)
         raise
     return AsRead(size=sent, sha256=digest.hexdigest(), changed=source.changed)
+
+
+def _joined(store: ObjectStore, key: str, upload_id: str, parts: list[Part]) -> ObjectInfo:
+    # Not found: joined by a try whose answer was lost, or taken away. The object tells which.
+    with suppress(NotFound):
+        store.complete_upload(key, upload_id, parts)
+    return store.stat(key)
 
 
 @dataclass(frozen=True)
@@ -198,11 +205,8 @@ class _Sender:
 
     def _complete(self, upload_id: str, parts: list[Part]) -> ObjectInfo | None:
         def join() -> ObjectInfo | None:
-            # Not found: joined by a try whose answer was lost, or taken away. The object tells which.
-            with suppress(NotFound):
-                self.store.complete_upload(self.key, upload_id, parts)
             try:
-                info = self.store.stat(self.key)
+                info = _joined(self.store, self.key, upload_id, parts)
             except NotFound:
                 return None
             ours = (info.sha256, info.size) == (self.digest, self.parts.source.mark.size)

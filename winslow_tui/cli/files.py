@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Files: list, send, fetch, remove.", no_args_is_help=True)
 
 ADDRESS = "res:PATH, PROJECT:input/PATH, PROJECT:output/PATH or PROJECT#RUN:PATH"
+LiveOption = Annotated[
+    bool, typer.Option("--live", help="of PROJECT:output/ also what running runs have written so far")
+]
 AddressArgument = Annotated[str, typer.Argument(metavar="ADDRESS", help=ADDRESS, show_default=False)]
 
 
@@ -42,18 +45,19 @@ def list_(
     ctx: typer.Context,
     address: Annotated[str, typer.Argument(metavar="[ADDRESS]", help=ADDRESS)] = "res:",
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="all levels")] = False,
+    live: LiveOption = False,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """List what is at an address."""
+    """List what is at an address; the files of a run that a node has are shown as they are there now."""
     from dataclasses import asdict, replace
 
     from winslow.address import text
     from winslow.placement import size_text
-    from winslow_tui import filing
+    from winslow_tui import livefiles
 
     used = client(ctx)
     where, project = place(used, address)
-    found = filing.find(used.store, where, project, deep=recursive)
+    found = livefiles.look(used, where, project, deep=recursive, live=live)
     if output is Format.JSON:
         keys = ("size", "modified", "sha256", "target")
         put_json(
@@ -62,6 +66,7 @@ def list_(
                     "path": each.path,
                     "address": text(replace(where, path=each.path, folder=False)),
                     "kind": each.kind.value,
+                    "live": each.held is not None,
                 }
                 | {key: value for key, value in asdict(each).items() if key in keys}
                 for each in found
@@ -109,13 +114,14 @@ def send(
 def get(
     ctx: typer.Context,
     arguments: Annotated[list[str], typer.Argument(metavar="ADDRESS... [FOLDER]", show_default=False)],
+    live: LiveOption = False,
 ) -> None:
     """Fetch files and folders; into the present folder unless another (or a file's name) is given."""
     from pathlib import Path
 
     from winslow import address
     from winslow.errors import UsageError
-    from winslow_tui import filing
+    from winslow_tui import filing, livefiles
 
     into = Path()
     if len(arguments) > 1 and ":" not in arguments[-1]:
@@ -127,7 +133,9 @@ def get(
     for each in arguments:
         address.parse(each)
         where, project = place(used, each)
-        places += filing.plan_download(filing.find(used.store, where, project, deep=True), where, into)
+        places += filing.plan_download(
+            livefiles.look(used, where, project, deep=True, live=live), where, into
+        )
     targets = [each.path for each in places]
     if len(set(targets)) < len(targets):
         raise UsageError(
@@ -135,7 +143,7 @@ def get(
         )
     count = sum(each.file.kind != "dir" for each in places)
     with progress(count, sum(each.file.size for each in places), "fetched") as advance:
-        filing.download(used.store, places, advance)
+        livefiles.fetch(used, places, advance)
     for path in sorted({each.root / each.relative.split("/")[0] for each in places}):
         put(str(path))
 
