@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +17,16 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Nodes: who is there, what they have and do.", no_args_is_help=True)
 NodeArgument = Annotated[str, typer.Argument(metavar="NODE", help="its name", show_default=False)]
+
+local_app = typer.Typer(help="This machine's agent, on the spot: without broker or store.")
+app.add_typer(local_app, name="local")
+
+
+class Area(StrEnum):
+    """One of a run's directories."""
+
+    WORKSPACE = "workspace"
+    OUTPUT = "output"
 
 
 @app.command("list")
@@ -121,9 +132,49 @@ def _show(state: NodeState, wish: WishNotice | None, usage: Any) -> None:
         put_table(("PROJECT", "RUN", "ATTEMPT", "STAGE", "PHASE"), rows)
 
 
-@app.command()
-def local(ctx: typer.Context, output: OutputOption = Format.TABLE) -> None:
+@local_app.callback(invoke_without_command=True)
+def local_(ctx: typer.Context, output: OutputOption = Format.TABLE) -> None:
     """Look at this machine's agent on the spot, without broker or store; exit code 1 when none runs."""
+    if ctx.invoked_subcommand is None:
+        local(ctx, output)
+
+
+@local_app.command("files")
+def local_files(
+    ctx: typer.Context,
+    project: Annotated[str, typer.Argument(help="its id, or how it begins", show_default=False)],
+    run: Annotated[int, typer.Argument(metavar="RUN", help="the run's number", show_default=False)],
+    path: Annotated[str, typer.Argument(metavar="[PATH]", help="a folder or a file")] = "",
+    area: Annotated[Area, typer.Option("--area", help="which of its directories")] = Area.WORKSPACE,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """List the files of a run that are on this machine's disk, as its stage sees them now."""
+    from winslow.placement import size_text
+    from winslow_tui.local_node import files
+
+    found = files(config(ctx).settings.agent, project, run, path, area=area.value)
+    for note in found.notes:
+        say(note)
+    if output is Format.JSON:
+        put_json(
+            [
+                {"path": each.path, "kind": each.kind, "size": each.size, "target": each.target}
+                for each in found.files
+            ]
+        )
+        return
+    rows = [
+        (
+            "" if each.kind == "dir" else size_text(each.size),
+            each.path + ("/" if each.kind == "dir" else f" -> {each.target}" if each.target else ""),
+        )
+        for each in found.files
+    ]
+    put_table(("SIZE", "PATH"), rows)
+
+
+def local(ctx: typer.Context, output: Format) -> None:
+    """What `winslow node local` shows."""
     from winslow.placement import size_text
     from winslow_tui.local_node import look
 
