@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+JOBS ?= 2
 TIERS := $(wildcard tests/unit tests/property tests/snapshot tests/integration tests/acceptance tests/chaos)
 
 .PHONY: help demo test tools check format bench clean
@@ -9,7 +10,7 @@ TIERS := $(wildcard tests/unit tests/property tests/snapshot tests/integration t
 
 help:
 	@echo "make demo    a site with two agents on this machine runs the traffic example (HEADLESS=1: no live view)"
-	@echo "make test    install what tests need (as root), then every test"
+	@echo "make test    install what tests need (as root), then every test (JOBS=2 side by side)"
 	@echo "make check   format, lint, types, import rules"
 	@echo "make format  put the code into its format"
 	@echo "make bench   the measurements in benchmarks/"
@@ -35,7 +36,7 @@ tools: $(STAMP)
 	$(BIN)/python -m tests.services.installation
 
 test: tools
-	$(BIN)/pytest $(TIERS)
+	$(BIN)/pytest -n $(JOBS) --dist loadfile $(TIERS)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -40,6 +40,17 @@ hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
 if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Workers that run side by side share one engine: a second dockerd would take the first one's bridge away."""
+    parallel = config.getoption("numprocesses", default=None) and not hasattr(config, "workerinput")
+    if parallel and running_engine() is None and not why_no_engine():
+        folder = Path(tempfile.mkdtemp(prefix="winslow-engine-"))
+        daemon, service = start_engine(folder)
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        config.add_cleanup(daemon.stop)
+        os.environ |= service.environment
+
+
 BrokerFactory = Callable[[BrokerKind], BrokerService]
 StoreFactory = Callable[[StoreKind], StoreService]
 
