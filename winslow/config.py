@@ -173,6 +173,16 @@ def user_file(environ: Mapping[str, str] | None = None) -> Path:
     return user_config_path("winslow") / "config.toml"
 
 
+def state_folder(environ: Mapping[str, str] | None = None) -> Path:
+    """Where this user's programs keep what should outlive them: drafts of texts."""
+    base = (os.environ if environ is None else environ).get("XDG_STATE_HOME", "")
+    if Path(base).is_absolute():
+        return Path(base) / "winslow"
+    from platformdirs import user_state_path
+
+    return user_state_path("winslow")
+
+
 def load(
     *, flags: Mapping[str, str | None] | None = None, environ: Mapping[str, str] | None = None
 ) -> Config:

@@ -62,6 +62,20 @@ class InvalidDefinition(InvalidInput):
         )
 
 
+def decode(data: bytes, *, source: str) -> str:
+    """The text of a file of which at most `MAX_BYTES` + 1 bytes were read. Raises InvalidDefinition for what is
+    not UTF-8, with its place."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        if len(data) > MAX_BYTES and error.end >= MAX_BYTES:  # the cut went through a character
+            return data[: error.start].decode() + " " * 4  # still too long: `read` says so
+        position = Position(
+            data.count(b"\n", 0, error.start) + 1, error.start - data.rfind(b"\n", 0, error.start)
+        )
+        raise InvalidDefinition([_problem(source, "not UTF-8; save it as UTF-8", position)]) from None
+
+
 def read(text: str, *, source: str) -> PipelineDefinition:
     """The definition in `text`. Raises InvalidDefinition naming `source`, line, column and key."""
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:

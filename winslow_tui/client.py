@@ -21,6 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from winslow import address, events, lifecycle, pipeline
 from winslow.config import Config
+from winslow.definition_diff import pipeline_changes, sentence
 from winslow.errors import (
     Conflict,
     InvalidInput,
@@ -154,6 +155,22 @@ class Client:
                 f"there is no pipeline '{name}'", hint=nearest(name, known, "winslow pipeline list")
             ) from error
 
+    def newest_revisions(self, names: Iterable[str]) -> dict[str, int | None]:
+        """The newest revision of each of these pipelines; None for one that is not there (any more).
+
+        One whose document cannot be read is left out."""
+        asked = sorted(set(names))
+
+        def read(number: int) -> tuple[str, int | None] | None:
+            try:
+                head = self.pipelines.head(asked[number])
+            except InvalidInput:
+                return None
+            return asked[number], head.revision if head is not None else None
+
+        found = in_parallel(READERS, "pipelines", read, range(len(asked)))
+        return dict(each for each in found if each is not None)
+
     def delete_pipeline(self, name: str) -> None:
         """Remove a definition; projects that use it have their own copy."""
         self.pipelines.delete(self.pipeline_head(name).name)
@@ -227,6 +244,31 @@ class Client:
             self._tell(None, project)
             return project
         raise Conflict(f"no free id for a project called '{name}' was found", hint="choose another name")
+
+    def change_pipeline(
+        self,
+        seen: Project,
+        definition: PipelineDefinition,
+        *,
+        source: str | None = None,
+        source_revision: int | None = None,
+    ) -> Project:
+        """Give the project another own copy, edited or taken from `source`; `seen` is what the person looked at.
+
+        Raises Conflict, which says what somebody else has changed of it since."""
+        event = events.PipelineChanged(
+            definition=definition,
+            base=seen.pipeline.edition,
+            source=source,
+            source_revision=source_revision,
+            **_stamp(),
+        )
+        try:
+            return self._change(seen.id, event)
+        except Conflict as error:
+            now = self.project(seen.id).pipeline.definition
+            what = sentence(pipeline_changes(seen.pipeline.definition, now), most=20)
+            raise Conflict(f"{error}: {what}", hint=error.hint) from error
 
     def delete_project(self, query: str) -> str:
         """Delete a project with every file, log and record (R1250); its id. Its active attempts are stopped."""

@@ -150,13 +150,17 @@ class Pipelines:
         )
         return [current, *(record for record in records if record is not None)]
 
+    def head(self, name: str) -> PipelineHead | None:
+        """The current head; None for a pipeline that is not there (any more). Raises InvalidInput."""
+        found = self._head(name)[0]
+        return found if found is not None and not found.deleted else None
+
     def heads(self) -> list[PipelineHead]:
         """Every pipeline's head, by name."""
         heads = []
         for info in self._store.walk(layout.PIPELINE_DOCUMENTS):
             name = layout.pipeline_of_document(info.key)
-            head = self._head(name)[0] if name is not None else None
-            if head is not None and not head.deleted:
+            if name is not None and (head := self.head(name)) is not None:
                 heads.append(head)
         return heads
 

@@ -12,7 +12,7 @@ def info(ctx: typer.Context, output: OutputOption = Format.TABLE) -> None:
     """Show the version and every setting with its origin; secrets are masked."""
     from importlib import metadata
 
-    from winslow.config import user_file
+    from winslow.config import state_folder, user_file
 
     found = config(ctx)
     version = metadata.version("winslow")
@@ -20,11 +20,18 @@ def info(ctx: typer.Context, output: OutputOption = Format.TABLE) -> None:
     if output is Format.JSON:
         settings = {value.key: {"value": value.shown, "origin": value.origin} for value in found.values()}
         put_json(
-            {"version": version, "file": path, "file_exists": found.path is not None, "settings": settings}
+            {
+                "version": version,
+                "file": path,
+                "file_exists": found.path is not None,
+                "state_folder": str(state_folder()),
+                "settings": settings,
+            }
         )
         return
     put(f"winslow {version}")
     put(f"configuration file {path}" + ("" if found.path else " (not there)"))
+    put(f"drafts of edited texts {state_folder() / 'drafts'}")
     put("")
     put_table(
         ("SETTING", "VALUE", "ORIGIN"), [(value.key, value.shown, value.origin) for value in found.values()]

@@ -21,7 +21,7 @@ from winslow_tui.cli.output import (
     time_shown,
 )
 
-app = typer.Typer(help="Pipeline definitions: check, apply, look at, delete.", no_args_is_help=True)
+app = typer.Typer(help="Pipeline definitions: check, apply, look at, edit, delete.", no_args_is_help=True)
 
 FileArgument = Annotated[str, typer.Argument(help="a YAML file; - for standard input", show_default=False)]
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="the pipeline's name", show_default=False)]
@@ -31,26 +31,17 @@ def read_definition(file: str) -> tuple[str, str]:
     """The text and what to call its source. Raises InvalidInput for what is not UTF-8, NotFound, OSError."""
     from pathlib import Path
 
-    from winslow.definition_text import MAX_BYTES
-    from winslow.errors import InvalidInput, NotFound
+    from winslow.definition_text import MAX_BYTES, decode
+    from winslow.errors import NotFound
 
     source = "standard input" if file == "-" else file
     if file == "-":
-        data = sys.stdin.buffer.read(MAX_BYTES + 1)
-    else:
-        try:
-            with Path(file).open("rb") as opened:
-                data = opened.read(MAX_BYTES + 1)
-        except FileNotFoundError:
-            raise NotFound(f"there is no file {file}") from None
+        return decode(sys.stdin.buffer.read(MAX_BYTES + 1), source=source), source
     try:
-        return data.decode(), source
-    except UnicodeDecodeError as error:
-        if len(data) > MAX_BYTES and error.end >= MAX_BYTES:  # the cut went through a character
-            return data[: error.start].decode() + " " * 4, source
-        line = data.count(b"\n", 0, error.start) + 1
-        column = error.start - data.rfind(b"\n", 0, error.start)
-        raise InvalidInput(f"{source}:{line}:{column}: not UTF-8", hint="save the file as UTF-8") from None
+        with Path(file).open("rb") as opened:
+            return decode(opened.read(MAX_BYTES + 1), source=source), source
+    except FileNotFoundError:
+        raise NotFound(f"there is no file {file}") from None
 
 
 @app.command()
@@ -185,6 +176,7 @@ def _diff_copy(
 ) -> None:
     from winslow.definition_diff import pipeline_changes
     from winslow.errors import UsageError
+    from winslow_tui.definition_view import change_rows
 
     if newer is not None:
         raise UsageError("--project compares with one revision", hint="leave the second one out")
@@ -192,13 +184,22 @@ def _diff_copy(
     found, copied = used.pipeline(name, revision=revision), used.project(project)
     changes = pipeline_changes(copied.pipeline.definition, found.definition)
     if output is Format.JSON:
-        told = [{"path": c.path, "change": c.kind, "before": c.before, "after": c.after} for c in changes]
-        put_json({"name": name, "revision": found.head.revision, "project": copied.id, "changes": told})
+        told = {"name": name, "revision": found.head.revision, "project": copied.id}
+        put_json(told | {"changes": change_rows(changes)})
         return
     if not changes:
         say(f"{copied.id} has what {name} revision {found.head.revision} says")
     for change in changes:
         put(line(str(change)))
+
+
+@app.command()
+def edit(ctx: typer.Context, name: NameArgument) -> None:
+    """Change a definition in your editor (VISUAL or EDITOR); it is checked and applied when the editor ends."""
+    from winslow_tui.cli.editor import in_editor
+    from winslow_tui.definition_editing import PipelineSubject
+
+    in_editor(PipelineSubject(client(ctx), name))
 
 
 @app.command()

@@ -1,0 +1,31 @@
+"""The person's editor for commands, with questions on the terminal."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import TYPE_CHECKING
+
+from winslow_tui.cli.output import put, say
+from winslow_tui.cli.question import asked, can_ask
+
+if TYPE_CHECKING:
+    from winslow_tui.editing import Subject
+
+
+def in_editor(subject: Subject) -> None:
+    """Let the person change it; prints what was done."""
+    from winslow.config import state_folder
+    from winslow_tui import editing
+
+    done = editing.edit(
+        subject,
+        editor=editing.Editor.of(os.environ),
+        folder=state_folder() / "drafts",
+        say=say,
+        ask=partial(asked, default=True) if can_ask() else None,
+    )
+    if done is None:
+        say(f"{subject.title}: nothing was changed")
+    else:
+        put(done)

@@ -1,0 +1,28 @@
+"""Questions to the person at the terminal."""
+
+from __future__ import annotations
+
+import sys
+
+from winslow.terminal_text import line
+
+
+def can_ask() -> bool:
+    """Whether somebody is there who could answer."""
+    return sys.stdin.isatty()
+
+
+def asked(question: str, *, default: bool) -> bool:
+    """The answer; asked on stderr, since stdout is for data. Nobody there any more is a no."""
+    while True:
+        print(f"{line(question)} [{'Y/n' if default else 'y/N'}] ", end="", file=sys.stderr, flush=True)
+        answer = sys.stdin.readline()
+        match answer.strip().lower():
+            case "y" | "yes":
+                return True
+            case "n" | "no":
+                return False
+            case "":
+                return default and bool(answer)
+            case _:
+                continue
