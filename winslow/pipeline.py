@@ -200,7 +200,7 @@ class StageDefinition(_Definition):
     retry: Retry = Field(default=Retry(), description="When a run is tried again without asking.")
     lost_after: LostAfter = Field(
         default=None,
-        description="LostAfter of its node after which the run is taken for lost, or never; without it 15m or 5 % of "
+        description="Silence of its node after which the run is taken for lost, or never; without it 15m or 5 % of "
         "its running time, whichever is longer.",
     )
     ok_exit_codes: tuple[Annotated[int, Field(ge=0, le=255)], ...] = Field(
