@@ -52,7 +52,7 @@ class Shell:
         out, self.err = self.capsys.readouterr()
         assert given == code, (arguments, given, out, self.err)
         if code:
-            assert self.err.startswith("winslow: "), self.err
+            assert "\nwinslow: " in f"\n{self.err}", self.err
         assert "Traceback" not in self.err
         return out
 

@@ -14,7 +14,19 @@ from typing import Annotated
 import typer
 
 from winslow.errors import Unreachable, WinslowError
-from winslow_tui.cli import control, explain, files, info, logs, node, pipeline, project, site, watch
+from winslow_tui.cli import (
+    control,
+    explain,
+    files,
+    info,
+    logs,
+    node,
+    pipeline,
+    project,
+    project_pipeline,
+    site,
+    watch,
+)
 from winslow_tui.cli.context import Flags
 from winslow_tui.cli.output import say
 
@@ -57,6 +69,7 @@ def root(
 
 app.add_typer(pipeline.app, name="pipeline")
 app.add_typer(project.app, name="project")
+project_pipeline.register(project.app)
 app.add_typer(files.app, name="files")
 app.add_typer(node.app, name="node")
 _COMMANDS: tuple[Callable[..., None], ...] = (

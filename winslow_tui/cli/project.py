@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,9 @@ from winslow_tui.cli.output import (
     say,
     time_shown,
 )
+
+if TYPE_CHECKING:
+    from winslow.project import Project
 
 app = typer.Typer(help="Projects: create, look at, delete.", no_args_is_help=True)
 
@@ -59,13 +62,15 @@ def list_(ctx: typer.Context, output: OutputOption = Format.TABLE) -> None:
     """Show all projects and their states."""
     from winslow.project import Project
     from winslow_tui.client import Unreadable
+    from winslow_tui.definition_view import source_news
     from winslow_tui.explanation import state_with_nodes
 
-    told: list[dict[str, object]] = []
     used = client(ctx)
-    projects = used.projects()
-    nodes = used.nodes_waited_for(projects)
-    for each in projects:
+    every = used.projects()
+    newest = used.newest_revisions(each.source for each in every if isinstance(each, Project))
+    told: list[dict[str, object]] = []
+    nodes = used.nodes_waited_for(every)
+    for each in every:
         if isinstance(each, Unreadable):
             told.append({"id": each.id, "name": "", "state": "unreadable", "reason": each.why})
         elif isinstance(each, Project):  # of a deleted one only a mark is left, for nobody to go on with it
@@ -83,6 +88,8 @@ def list_(ctx: typer.Context, output: OutputOption = Format.TABLE) -> None:
                     "author": each.author,
                     "created": each.created,
                     "pipeline": each.pipeline.definition.name,
+                    "pipeline_revision": each.pipeline.source_revision,
+                    "pipeline_news": source_news(each, newest),
                     "next_stage": each.control.next_stage,
                     "runs": len(each.runs),
                     "active": active,
@@ -92,9 +99,10 @@ def list_(ctx: typer.Context, output: OutputOption = Format.TABLE) -> None:
         put_json(told)
         return
     rows = [
-        (each["id"], each["name"], each["state"], _doing(each), _listed(each.get("tags"))) for each in told
+        (each["id"], each["name"], each["state"], _doing(each), _copied(each), _listed(each.get("tags")))
+        for each in told
     ]
-    put_table(("ID", "NAME", "STATE", "DOING", "TAGS"), rows)
+    put_table(("ID", "NAME", "STATE", "DOING", "PIPELINE", "TAGS"), rows)
 
 
 def _doing(entry: dict[str, object]) -> str:
@@ -104,6 +112,11 @@ def _doing(entry: dict[str, object]) -> str:
     return f"{doing}: {entry['reason']}" if doing and entry["reason"] else doing or str(entry["reason"])
 
 
+def _copied(entry: dict[str, object]) -> str:
+    news = entry.get("pipeline_news")
+    return str(entry.get("pipeline", "")) + (f" ({news})" if news else "")
+
+
 def _listed(tags: object) -> str:
     return ", ".join(map(str, tags)) if isinstance(tags, tuple) else ""
 
@@ -111,21 +124,26 @@ def _listed(tags: object) -> str:
 @app.command()
 def show(ctx: typer.Context, project: ProjectArgument, output: OutputOption = Format.TABLE) -> None:
     """Show a project: its stages with their states, its environment; with -o json its whole document."""
+    from winslow_tui.definition_view import source_news
     from winslow_tui.explanation import state_with_nodes
     from winslow_tui.runlist import stages
 
     used = client(ctx)
     found = used.project(project)
+    news = source_news(found, used.newest_revisions([found.source]))
     state, reason = state_with_nodes(found, used.nodes_waited_for([found]))
     if output is Format.JSON:
-        put_json(plain(found) | {"state": state.value, "reason": reason, "stages": stages(found)})
+        put_json(
+            plain(found)
+            | {"state": state.value, "reason": reason, "pipeline_news": news, "stages": stages(found)}
+        )
         return
     put_fields(
         {
             "id": found.id,
             "name": found.name,
             "state": f"{state.value} ({reason})" if reason else state.value,
-            "pipeline": f"{found.pipeline.definition.name} (copied from revision {found.pipeline.source_revision})",
+            "pipeline": _pipeline_shown(found, news),
             "tags": ", ".join(found.tags),
             "author": found.author,
             "created": time_shown(found.created),
@@ -138,6 +156,15 @@ def show(ctx: typer.Context, project: ProjectArgument, output: OutputOption = Fo
         for each in stages(found)
     ]
     put_table(("STAGE", "STATE", "RUN", "DETAIL"), rows)
+
+
+def _pipeline_shown(project: Project, news: str) -> str:
+    """Which copy it has, and what became of the original since."""
+    copied = project.pipeline
+    origin = (
+        f"{'edited' if copied.edited else 'copied'} from {project.source} revision {copied.source_revision}"
+    )
+    return f"{copied.definition.name} ({origin}{f'; {project.source} {news}' if news else ''})"
 
 
 @app.command()
