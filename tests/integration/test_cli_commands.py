@@ -223,8 +223,8 @@ def test_pause_resume_and_abort(shell: Shell, ulm: str) -> None:
     shell("pause", ulm, code=1)
     assert "winslow resume" in shell.err
     shell("start", ulm)
-    shell("start", ulm, code=1)
-    assert "winslow wait" in shell.err
+    shell("start", ulm, code=4)
+    assert "winslow abort" in shell.err
     assert "pauses then" in shell("pause", ulm)
     assert "pauses then" not in shell("resume", ulm)
     shell.claim(ulm)
