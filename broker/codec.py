@@ -39,6 +39,7 @@ Payload = (
     | metrics.ContainerSample
     | messages.WishNotice
     | messages.ProjectSummary
+    | messages.ActivityRecord
     | messages.OfferHint
     | messages.BidMessage
     | messages.Progress
@@ -52,6 +53,7 @@ _JSON_MODELS: dict[type[Any], type[BaseModel]] = {
     topics.NodeState: node.NodeState,
     topics.NodeWish: messages.WishNotice,
     topics.ProjectState: messages.ProjectSummary,
+    topics.Activity: messages.ActivityRecord,
     topics.Offer: messages.OfferHint,
     topics.Bid: messages.BidMessage,
     topics.Progress: messages.Progress,
@@ -200,6 +202,8 @@ def _check_identity(topic: Topic, payload: object) -> None:
             same = payload.node == topic.node
         case topics.ProjectState(), messages.ProjectSummary():
             same = payload.id == topic.project
+        case topics.Activity(), messages.ActivityRecord():
+            same = payload.project == topic.project
         case topics.Bid(), messages.BidMessage():
             same = (payload.project, payload.run, payload.attempt, payload.node) == (
                 topic.project,

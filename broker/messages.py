@@ -20,7 +20,7 @@ from winslow.node import NodeState
 from winslow.node_wish import NodeWish
 from winslow.pipeline import Requirements
 from winslow.placement import unfit_summary
-from winslow.project import Project, Run, RunState, Tombstone
+from winslow.project import EventRecord, Project, Run, RunState, Tombstone
 from winslow.workspace import EntryType
 
 MAX_TEXT = 2048
@@ -103,6 +103,38 @@ class ProjectSummary(_Message):
             next_stage=document.control.next_stage,
             active=tuple(_active(run, percents or {}) for run in document.active[:MAX_LIST]),
             updated=updated,
+        )
+
+
+class ActivityRecord(_Message):
+    """`projects/ID/activity`: what one write of a project's document did; see `project.EventRecord`. `name` is the
+    project's. Revisions rise by one: who misses one reads the document."""
+
+    project: Text
+    name: Text = ""
+    revision: Count
+    id: Text
+    at: Text = ""
+    by: Text = ""
+    kind: Text = ""
+    n: Count | None = None
+    k: Count | None = None
+    text: Text = ""
+
+    @classmethod
+    def of(cls, document: Project | Tombstone, record: EventRecord) -> ActivityRecord:
+        """The message about one record of a document."""
+        return cls(
+            project=document.id,
+            name=_cut(document.name),
+            revision=record.revision,
+            id=_cut(record.id),
+            at=_cut(record.at),
+            by=_cut(record.by),
+            kind=_cut(record.kind),
+            n=record.n,
+            k=record.k,
+            text=_cut(record.text),
         )
 
 

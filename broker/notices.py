@@ -1,4 +1,4 @@
-"""What a change of a project document means for the broker's retained topics (design 4): pure.
+"""What a change of a project document means for the broker's topics (design 4): pure.
 
 Whoever wrote the document publishes these. They are hints: losing them costs time, never truth.
 """
@@ -7,13 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from broker.messages import OfferHint, ProjectSummary, WishNotice
-from broker.topics import NodeHistory, NodeState, NodeWish, Offer, Progress, ProjectState
+from broker.messages import ActivityRecord, OfferHint, ProjectSummary, WishNotice
+from broker.topics import Activity, NodeHistory, NodeState, NodeWish, Offer, Progress, ProjectState
+from winslow import activity
 from winslow.node import NodeState as Node
 from winslow.node_wish import NodeWish as Wish
 from winslow.project import Project, RunState, Tombstone
 
-Notice = tuple[ProjectState, ProjectSummary | None] | tuple[Offer, OfferHint | None] | tuple[Progress, None]
+Notice = (
+    tuple[ProjectState, ProjectSummary | None]
+    | tuple[Activity, ActivityRecord]
+    | tuple[Offer, OfferHint | None]
+    | tuple[Progress, None]
+)
 
 
 def offers(document: Project | Tombstone | None) -> dict[Offer, OfferHint]:
@@ -48,13 +54,16 @@ def notices(
     nodes: Sequence[Node] | None = None,
 ) -> list[Notice]:
     """What to publish after `old` became `new`: offers that no longer stand first (None clears), then new
-    offers, then the summary. A tombstone or a missing document clears everything the project had; the progress
-    of an attempt that is over is cleared too, since its node may be gone for good. `nodes` are all that are known,
-    for what the summary says of a run that waits; None where they are not."""
+    offers, then what this one write did, then the summary. A tombstone or a missing document clears everything the
+    project had; the progress of an attempt that is over is cleared too, since its node may be gone for good. `nodes`
+    are all that are known, for what the summary says of a run that waits; None where they are not."""
     before, after = offers(old), offers(new)
     result: list[Notice] = [(topic, None) for topic in before if topic not in after]
     result += [(topic, None) for topic in held(old) - held(new)]
     result += [(topic, hint) for topic, hint in after.items() if topic not in before]
+    record = activity.newest(new) if new is not None else None
+    if new is not None and record is not None:
+        result.append((Activity(project=project_id), ActivityRecord.of(new, record)))
     if isinstance(new, Project):
         summary = ProjectSummary.of(new, updated=updated, percents=percents, nodes=nodes)
         result.append((ProjectState(project=project_id), summary))

@@ -9,6 +9,7 @@ Its class says how its messages travel:
     NodeHistory      nodes/NODE/history          OWN, QoS 0
     NodeWish         nodes/NODE/wish             SHARED, QoS 1
     ProjectState     projects/ID/state           SHARED, QoS 1
+    Activity         projects/ID/activity        LIVE, QoS 1
     Offer            projects/ID/offers/N.K      SHARED, QoS 1
     Bid              projects/ID/bids/N.K/NODE   LIVE, QoS 1
     Log              projects/ID/runs/N.K/log    LIVE, QoS 0
@@ -45,6 +46,7 @@ NODE_HISTORIES = "nodes/+/history"
 NODE_WISHES = "nodes/+/wish"
 PROJECT_TOPICS = "projects/#"
 PROJECT_STATES = "projects/+/state"
+ACTIVITY = "projects/+/activity"
 OFFERS = "projects/+/offers/+"
 BIDS = "projects/+/bids/+/+"
 PROGRESS = "projects/+/runs/+/progress"
@@ -166,6 +168,23 @@ class ProjectState:
     def path(self) -> str:
         """`projects/ID/state`."""
         return f"projects/{self.project}/state"
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What happened to a project, once per write of its document."""
+
+    project: str
+    travel: ClassVar[Travel] = Travel.LIVE
+    qos: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        check_name(self.project, "the project id")
+
+    @property
+    def path(self) -> str:
+        """`projects/ID/activity`."""
+        return f"projects/{self.project}/activity"
 
 
 @dataclass(frozen=True)
@@ -326,6 +345,7 @@ Topic = (
     | NodeHistory
     | NodeWish
     | ProjectState
+    | Activity
     | Offer
     | Bid
     | Log
@@ -397,6 +417,8 @@ def parse(site: str, text: str) -> Topic:
                 return _NODE_TOPICS[leaf](node=node)
             case ["projects", project, "state"]:
                 return ProjectState(project=project)
+            case ["projects", project, "activity"]:
+                return Activity(project=project)
             case ["projects", project, "offers", key]:
                 run, attempt = _run_key(key)
                 return Offer(project=project, run=run, attempt=attempt)

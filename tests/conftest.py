@@ -40,6 +40,7 @@ hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
 if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
 
+
 def pytest_configure(config: pytest.Config) -> None:
     """Workers that run side by side share one engine: a second dockerd would take the first one's bridge away."""
     parallel = config.getoption("numprocesses", default=None) and not hasattr(config, "workerinput")

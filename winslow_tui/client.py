@@ -411,7 +411,8 @@ class Client:
         from winslow_tui import live
 
         if isinstance(new, Tombstone):
-            self._broker(lambda: live.clear(self.config, f"projects/{new.id}/#"))
+            told = notices(old=old, new=new, project_id=new.id)
+            self._broker(lambda: live.clear(self.config, f"projects/{new.id}/#", told))
         else:
             waits = any(run.state is RunState.QUEUED for run in new.active)
 

@@ -62,14 +62,18 @@ def answer(
         async with session(config) as broker:
             await connected(broker)
             found = [each for below in filters for each in await broker.snapshot(below, ANSWER_SECONDS)]
-            for topic, payload in messages(found):
-                if payload is None:
-                    broker.clear(topic)
-                else:
-                    broker.publish(topic, payload)
+            _send(broker, messages(found))
             await broker.flush(ANSWER_SECONDS)
 
     asyncio.run(send())
+
+
+def _send(broker: Session, messages: Sequence[tuple[Topic, Payload | None]]) -> None:
+    for topic, payload in messages:
+        if payload is None:
+            broker.clear(topic)
+        else:
+            broker.publish(topic, payload)
 
 
 def retained(config: Config, *filters: str) -> list[Received]:
@@ -128,12 +132,13 @@ def wait_for(
     return asyncio.run(within())
 
 
-def clear(config: Config, below: str) -> None:
-    """Remove everything retained under a filter. Raises BrokerUnreachable or UsageError."""
+def clear(config: Config, below: str, messages: Sequence[tuple[Topic, Payload | None]] = ()) -> None:
+    """Remove everything retained under a filter, and send messages. Raises BrokerUnreachable or UsageError."""
 
     async def sweep() -> None:
         async with session(config) as broker:
             await connected(broker)
+            _send(broker, messages)
             for each in await broker.snapshot(below, ANSWER_SECONDS):
                 broker.clear(each.topic)
             await broker.flush(ANSWER_SECONDS)

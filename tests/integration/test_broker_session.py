@@ -106,6 +106,12 @@ EXCHANGES: list[tuple[topics.Topic, Payload]] = [
     (topics.NodeWish(node="ws1"), messages.WishNotice(node="ws1", revision=3, labels=("quiet",))),
     (topics.ProjectState(project="p"), summary("p")),
     (
+        topics.Activity(project="p"),
+        messages.ActivityRecord(
+            project="p", name="P", revision=7, id="e", by="ann", kind="paused", text="paused"
+        ),
+    ),
+    (
         topics.Offer(project="p", run=1, attempt=1),
         messages.OfferHint(project="p", run=1, attempt=1, stage="s", image="i"),
     ),

@@ -33,6 +33,7 @@ all_topics: st.SearchStrategy[topics.Topic] = st.one_of(
         for kind in (topics.NodeState, topics.NodeMetrics, topics.NodeHistory, topics.NodeWish)
     ),
     st.builds(topics.ProjectState, project=names),
+    st.builds(topics.Activity, project=names),
     *(
         st.builds(kind, project=names, run=numbers, attempt=numbers)
         for kind in (topics.Offer, topics.Log, topics.Progress, topics.Stats)
@@ -116,6 +117,20 @@ def exchanges(draw: st.DrawFn) -> tuple[topics.Topic, codec.Payload]:
                         percent=st.none() | percents,
                     )
                 ),
+            )
+        case topics.Activity():
+            payload = st.builds(
+                messages.ActivityRecord,
+                project=st.just(topic.project),
+                name=texts,
+                revision=numbers,
+                id=texts,
+                at=texts,
+                by=texts,
+                kind=names,
+                n=st.none() | numbers,
+                k=st.none() | numbers,
+                text=texts,
             )
         case topics.Offer():
             payload = st.builds(

@@ -14,6 +14,7 @@ TABLE = [
     (topics.NodeHistory(node="ws1"), "nodes/ws1/history", Travel.OWN, 0),
     (topics.NodeWish(node="ws1"), "nodes/ws1/wish", Travel.SHARED, 1),
     (topics.ProjectState(project="ulm-abcd"), "projects/ulm-abcd/state", Travel.SHARED, 1),
+    (topics.Activity(project="ulm-abcd"), "projects/ulm-abcd/activity", Travel.LIVE, 1),
     (topics.Offer(project="ulm-abcd", run=3, attempt=1), "projects/ulm-abcd/offers/3.1", Travel.SHARED, 1),
     (
         topics.Bid(project="ulm-abcd", run=3, attempt=1, node="ws1"),
