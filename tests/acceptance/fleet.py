@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from docker.models.containers import Container
 from broker import topics
 from broker.topics import Topic
 from node_agent.journal import AttemptJournal, Journals
+from tests.faults.link import Link
 from tests.services.engine import DockerService
 from tests.services.servers import BrokerService, StoreService
 from tests.services.waiting import wait_until
@@ -45,7 +46,7 @@ PATIENCE = 60.0
 class AgentProcess:
     """One agent: `python -m node_agent` with a configuration of its own, as a site on one machine starts it."""
 
-    def __init__(self, fleet: Fleet, name: str, settings: Mapping[str, object]) -> None:
+    def __init__(self, fleet: Fleet, name: str, settings: Mapping[str, object], *, site: str) -> None:
         self.name = name
         self.home = fleet.folder / name
         self.data = self.home / "data"
@@ -55,7 +56,7 @@ class AgentProcess:
         agent = {"name": name, "data_dir": str(self.data), "allow_process": True, **settings}
         lines = [f"{key} = {json.dumps(value)}" for key, value in agent.items()]
         self.config.touch(mode=0o600)
-        self.config.write_text("\n".join([fleet.settings, "[agent]", *lines, ""]))
+        self.config.write_text("\n".join([site, "[agent]", *lines, ""]))
         self._daemon = self._made([sys.executable, "-P", "-m", "node_agent"])
 
     def _made(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> Daemon:
@@ -158,6 +159,24 @@ class Stage:
     more: Mapping[str, object] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Cable:
+    """One agent's ways to broker and store, which a test can cut and mend."""
+
+    broker: Link
+    store: Link
+
+    def cut(self) -> None:
+        """The agent hears and reaches nobody."""
+        self.broker.cut()
+        self.store.cut()
+
+    def mend(self) -> None:
+        """It does again."""
+        self.broker.mend()
+        self.store.mend()
+
+
 class Fleet:
     """See the module; made by `fleet`."""
 
@@ -180,17 +199,16 @@ class Fleet:
         self.agents: dict[str, AgentProcess] = {}
         self.ends: list[Callable[[], None]] = []
         self.said: list[str] = []
-        self._broker = broker
-        self.settings = self._settings(agents_store or store)
+        self._servers = (broker.url, agents_store or store)
         path = folder / "client.toml"
         path.touch(mode=0o600)
-        path.write_text(self._settings(store))
+        path.write_text(self._settings(broker.url, store))
         self.config = config.load(environ={"WINSLOW_CONFIG": str(path)})
         self.client = Client(self.config, say=self.said.append, store=self.store)
 
-    def _settings(self, store: StoreService) -> str:
+    def _settings(self, broker: str, store: StoreService) -> str:
         return (
-            f'site = "{self.site}"\n[broker]\nurl = "{self._broker.url}"\n[store]\n'
+            f'site = "{self.site}"\n[broker]\nurl = "{broker}"\n[store]\n'
             f'url = "{store.endpoint}/{store.bucket}"\naccess_key = "{store.access_key}"\n'
             f'secret_key = "{store.secret_key}"\n'
         )
@@ -198,12 +216,29 @@ class Fleet:
     # -- agents
 
     def agent(
-        self, name: str = "ws1", /, *, cpus: float = 2.0, memory: int = 512 * MIB, **settings: object
+        self,
+        name: str = "ws1",
+        /,
+        *,
+        cpus: float = 2.0,
+        memory: int = 512 * MIB,
+        cable: Cable | None = None,
+        **settings: object,
     ) -> AgentProcess:
         """A new agent, not started, with more of its `[agent]` section. Docker unless `runtime` says otherwise."""
         more = {"cpus": cpus, "memory": memory, "runtime": "docker", "cache_limit": 4 << 30, **settings}
-        self.agents[name] = AgentProcess(self, name, more)
+        broker, store = self._servers
+        if cable is not None:
+            broker, store = cable.broker.url, replace(store, endpoint=cable.store.url)
+        self.agents[name] = AgentProcess(self, name, more, site=self._settings(broker, store))
         return self.agents[name]
+
+    def cable(self) -> Cable:
+        """For one agent; it lasts as long as the fleet."""
+        broker, store = self._servers
+        made = Cable(broker=Link(broker), store=Link(store.endpoint))
+        self.ends += [made.broker.close, made.store.close]
+        return made
 
     def nodes(self) -> dict[str, NodeState]:
         """The nodes as the broker shows them."""
