@@ -12,6 +12,7 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 from broker import messages, topics
@@ -30,6 +31,7 @@ from node_agent.journal import AttemptJournal
 from node_agent.livefiles import LiveFiles
 from node_agent.mirror import Mirror
 from node_agent.reservations import Key, Reservations
+from node_agent.standing import Holding
 from node_agent.tools import Tools
 from node_agent.wishes import WishMirror
 from winslow import metrics
@@ -121,6 +123,7 @@ class Agent:
             reservations=self.reservations,
             me=self.state,
             estimate=self._estimate,
+            holding=self._holding,
             publish=self._publish_bid,
             claim=self._claim,
             changed=self._dirty.set,
@@ -156,8 +159,7 @@ class Agent:
         self._files = LiveFiles(
             node=identity.node,
             store=store,
-            journals=self._tools.journals,
-            held=self._attempts.__contains__,
+            home=self._home,
             publish=self._publish,
             patiently=self._patiently,
             spawn=lambda work, name: self._spawn(work, name=name),
@@ -468,8 +470,8 @@ class Agent:
             if attempt.node_uuid != self.identity.node_uuid and not self._alone:
                 continue  # perhaps another node of this name has it
             key = (project_id, run.n, attempt.k)
-            mine = self._attempts.get(key)
-            if key in self._claiming or (mine is not None and mine.claim == attempt.claim):
+            mine = self._attempts_of(project_id, run.n)
+            if key in self._claiming or any(each.answers_for(attempt.claim) for each in mine):
                 continue
             event = Disowned(
                 id=self._clock.new_id(),
@@ -565,6 +567,11 @@ class Agent:
         """Journal the intent, then the conditional PUT, until its outcome is known (design 5.4)."""
         project, n, k = claim.offer.id
         key = (project, n, k)
+        kept = next((each for each in self._attempts_of(project, n) if each.holding is Holding.YES), None)
+        if kept is not None:
+            return await self._claim_for(kept, claim)
+        if not self.reservations.holds(key):
+            return ClaimResult.LOST  # what was here and would have gone on has given way meanwhile
         journal = AttemptJournal(
             project=project,
             run=n,
@@ -600,14 +607,57 @@ class Agent:
             try:
                 await self._patiently(lambda: self.mirror.commit(project, event))
             except (Conflict, Refused, NotFound, InvalidInput):
-                await loop.run_in_executor(self._executor, self._tools.journals.remove, project, n, k)
+                await loop.run_in_executor(self._executor, self._tools.journals.remove, journal)
                 return ClaimResult.LOST
             self._adopt(journal)
             return ClaimResult.WON
         finally:
             self._claiming.discard(key)
 
+    async def _claim_for(self, kept: Attempt, claim: Claim) -> ClaimResult:
+        """The same for a container that is here already."""
+        key = (claim.offer.id.project, claim.offer.id.run, claim.offer.id.attempt)
+        self._claiming.add(key)
+        try:
+            won = await kept.claim(claim.offer.id.attempt, claim.bids)
+        except OSError as error:
+            self._say(f"no journal can be written: {error}", about="disk")
+            return ClaimResult.LOST
+        finally:
+            self._claiming.discard(key)
+        return ClaimResult.WON if won else ClaimResult.LOST
+
     # -- attempts
+
+    def _attempts_of(self, project: str, run: int) -> list[Attempt]:
+        """Those of one run, the latest first."""
+        keys = sorted((key for key in self._attempts if key[:2] == (project, run)), reverse=True)
+        return [self._attempts[key] for key in keys]
+
+    def _holding(self, project: str, run: int) -> Holding:
+        """What this node could go on with, of a run that waits."""
+        found = [each.holding for key, each in self._attempts.items() if key[:2] == (project, run)]
+        return next((each for each in (Holding.PERHAPS, Holding.YES) if each in found), Holding.NO)
+
+    def _home(self, key: Key) -> Path | None:
+        """The directory of an attempt that is here; None for others."""
+        attempt = self._attempts.get(key)
+        return self._tools.journals.home(attempt.journal) if attempt is not None else None
+
+    def _renumbered(self, old: Key) -> None:
+        """A kept attempt goes on under the number that was claimed for it."""
+        self._files.over(old)
+        attempt = self._attempts.pop(old)
+        self._attempts[attempt.key] = attempt
+        self.reservations.rename(old, attempt.key)
+        self._alive.wake()
+        attempt.document(self.mirror.get(attempt.key[0]))
+        self._dirty.set()
+
+    def _rests(self) -> None:
+        """A lost attempt's container can go on."""
+        self._dirty.set()
+        self.bidding.resources_changed()
 
     def _adopt(self, journal: AttemptJournal) -> None:
         """Let an attempt live: just claimed, or left by an earlier agent."""
@@ -617,15 +667,20 @@ class Agent:
         if run is not None:
             self.reservations.restore(key, run.stage.requires, journal.gpus)
         attempt = Attempt(
-            journal=journal, tools=self._tools, changed=self._dirty.set, spent=lambda: self._release(key)
+            journal=journal,
+            tools=self._tools,
+            changed=self._dirty.set,
+            spent=lambda: self._release(attempt.key),
+            rests=self._rests,
+            renumbered=self._renumbered,
         )
         self._attempts[key] = attempt
         self._alive.wake()
         attempt.document(document)
         self._dirty.set()
-        self._spawn(self._live(key, attempt), name=f"attempt {journal.name}")
+        self._spawn(self._live(attempt), name=f"attempt {journal.name}")
 
-    async def _live(self, key: Key, attempt: Attempt) -> None:
+    async def _live(self, attempt: Attempt) -> None:
         try:
             await attempt.run()
         except Exception as error:
@@ -633,9 +688,9 @@ class Agent:
             self._say(f"attempt {attempt.journal.name}: {error}", about=f"attempt {attempt.journal.name}")
             await self._patiently(partial(attempt.give_up, error))
         finally:
-            self._attempts.pop(key, None)
-            self._release(key)
-        self._files.over(key)  # not where the agent stops: the attempt goes on
+            self._attempts.pop(attempt.key, None)
+            self._release(attempt.key)
+        self._files.over(attempt.key)  # not where the agent stops: the attempt goes on
 
     def _lost_afters(self) -> list[LostAfter]:
         """One per attempt held here."""

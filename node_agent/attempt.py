@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from broker.messages import Phase
@@ -18,19 +18,23 @@ from node_agent import preparing, tree, watching
 from node_agent.collect import Collected, collect
 from node_agent.held import Aborted, Displaced, Held
 from node_agent.journal import AttemptJournal, Step
+from node_agent.keeping import Keeping
 from node_agent.outcome import Outcome, failed, judge
+from node_agent.reservations import Key
 from node_agent.runtime.port import RuntimeFailure
+from node_agent.standing import Holding
 from node_agent.tools import Tools
 from winslow.errors import Conflict, InvalidInput, NotFound, Unreachable, WinslowError
 from winslow.events import Ended
 from winslow.placement import size_text
-from winslow.project import Project, Reason, RunState, Tombstone
+from winslow.project import BidRecord, Project, Reason, RunState, Tombstone
 from winslow.store import layout
 
 
 class Attempt:
     """See the module. `changed` is called when `phase` or `percent` changes, `spent` when the attempt needs its
-    resources no longer: before the write that queues the next stage, so that this node can bid on it."""
+    resources no longer: before the write that queues the next stage, so that this node can bid on it; `rests` when
+    it was given up for lost and its container can go on, `renumbered` with its old key when it goes on."""
 
     def __init__(
         self,
@@ -39,12 +43,19 @@ class Attempt:
         tools: Tools,
         changed: Callable[[], None],
         spent: Callable[[], None],
+        rests: Callable[[], None],
+        renumbered: Callable[[Key], None],
     ) -> None:
-        self.claim = journal.claim
-        self._held = Held(journal=journal, tools=tools, changed=changed)
         self._tools = tools
         self._changed = changed
         self._spent = spent
+        self._rests = rests
+        self._renumbered = renumbered
+        self._take(journal)
+
+    def _take(self, journal: AttemptJournal) -> None:
+        self._held = Held(journal=journal, tools=self._tools, changed=self._changed)
+        self._keeping = Keeping(self._held, rests=self._rests)
 
     @property
     def journal(self) -> AttemptJournal:
@@ -52,9 +63,20 @@ class Attempt:
         return self._held.journal
 
     @property
+    def key(self) -> Key:
+        """Project, run and number."""
+        journal = self.journal
+        return (journal.project, journal.run, journal.attempt)
+
+    @property
+    def holding(self) -> Holding:
+        """Whether the node may bid for the run's next number with the container that is here."""
+        return self._keeping.holding
+
+    @property
     def phase(self) -> str:
         """What it does, as viewers see it."""
-        return self._held.telling.phase
+        return "held" if self.holding is Holding.YES else self._held.telling.phase
 
     @property
     def percent(self) -> float | None:
@@ -71,10 +93,33 @@ class Attempt:
         """A newer version of the project's document was read."""
         self._held.document(document)
 
+    def answers_for(self, claim: str) -> bool:
+        """Whether a document's attempt with this claim is this one, by what it has or has asked for."""
+        wanted = self.journal.wanted
+        return claim == self.journal.claim or (wanted is not None and claim == wanted.claim)
+
+    async def claim(self, attempt: int, bids: Sequence[BidRecord]) -> bool:
+        """Ask for the run's next number, to go on under it; False: it is somebody else's. Raises OSError."""
+        return await self._keeping.claim(attempt, bids)
+
     # -- life
 
     async def run(self) -> None:
         """Live to the end. Returns when nothing of the attempt is left on this node."""
+        while await self._displaced():
+            journal = await self._keeping.rest()
+            if journal is None:
+                await self._give_way()
+                break
+            old = self.key
+            self._take(journal)
+            self._renumbered(old)
+        await self._clean()
+
+    async def _displaced(self) -> bool:
+        """Live under the number it has, to the end; True when the document did not let it."""
+        if self._held.displaced.is_set():
+            return True
         displaced = False
         try:
             async with self._held.telling.open():
@@ -85,13 +130,13 @@ class Attempt:
                     displaced = True
         finally:
             self._held.telling.close()
-        if displaced:
-            await self._give_way()
-        await self._clean()
+        return displaced
 
     async def _live(self) -> Outcome:
         held = self._held
         step = held.journal.step
+        if held.journal.origin is not None and held.run.state is RunState.PREPARING:
+            held.telling.adopted(held.run)
         if step is Step.EXITED:
             await watching.make_up(held)
         if step.order >= Step.EXITED.order:
@@ -133,6 +178,7 @@ class Attempt:
             except Unreachable:
                 raise
             except WinslowError as error:
+                held.raise_if_displaced()  # that is what stopped it
                 held.telling.event("collect", str(error))
                 outcome = failed(Reason.STORAGE, str(error))
             else:
@@ -147,6 +193,7 @@ class Attempt:
                     f" {size_text(collected.bytes_uploaded)} sent",
                 )
                 await held.record(Step.COLLECTED, manifests=manifests, results=shipper.results)
+        held.raise_if_displaced()
         held.telling.event("ended", "succeeded" if outcome.succeeded else f"failed: {outcome.detail}")
         await held.patiently(shipper.finish)
         self._spent()
@@ -235,6 +282,7 @@ class Attempt:
         held, tools, journal = self._held, self._tools, self.journal
         for container in await held.containers():
             await held.engine(lambda container=container: tools.runtime.remove(container))  # type: ignore[misc]
-        await held.blocking(lambda: tools.placer.discard(journal.project, journal.run, journal.attempt))
+        made_as = journal.made_as.attempt
+        await held.blocking(lambda: tools.placer.discard(journal.project, journal.run, made_as))
         await held.blocking(lambda: tree.remove(held.telling.spool))
-        await held.blocking(lambda: tools.journals.remove(journal.project, journal.run, journal.attempt))
+        await held.blocking(lambda: tools.journals.remove(journal))

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 from broker.messages import BidMessage
 from node_agent.reservations import Key, Reservations
+from node_agent.standing import Holding
 from winslow import placement
 from winslow.election import Action, Claim, ClaimResult, Election, Publish
 from winslow.node import NodeState
-from winslow.offer import Answer, Bid, Offer, OfferId
+from winslow.offer import HELD, Answer, Bid, Offer, OfferId
 from winslow.project import Project, Run, RunState, Tombstone
 
 
@@ -31,7 +32,8 @@ class Estimate:
 class Bidding:
     """One per agent, on its event loop.
 
-    `me()` is the node's own state now; `estimate(project, run)` may read the store; `publish(bid)` sends;
+    `me()` is the node's own state now; `estimate(project, run)` may read the store; `holding(project, run)` says
+    whether this node could go on with a lost attempt; `publish(bid)` sends;
     `claim(offer, bids)` writes the claim and returns its result, UNKNOWN never: it goes on until it knows.
     """
 
@@ -43,6 +45,7 @@ class Bidding:
         reservations: Reservations,
         me: Callable[[], NodeState],
         estimate: Callable[[Project, Run], Awaitable[Estimate]],
+        holding: Callable[[str, int], Holding],
         publish: Callable[[BidMessage], None],
         claim: Callable[[Claim], Awaitable[ClaimResult]],
         changed: Callable[[], None],
@@ -51,6 +54,7 @@ class Bidding:
         self._reservations = reservations
         self._me = me
         self._estimate = estimate
+        self._holding = holding
         self._publish = publish
         self._write_claim = claim
         self._changed = changed
@@ -67,6 +71,11 @@ class Bidding:
 
     def answer(self, offer: Offer) -> Answer | None:
         """Bid with a price, busy with what is short, or pass with what this node lacks."""
+        holding = self._holding(offer.id.project, offer.id.run)
+        if holding is Holding.YES:
+            return Answer(kind="bid", parts={HELD: 0.0})
+        if holding is Holding.PERHAPS:
+            return Answer(kind="busy", reason="has to look first what is left of an earlier attempt here")
         me = self._me()
         lacking = placement.fits(me, offer.requires)
         if lacking:
@@ -88,12 +97,16 @@ class Bidding:
         """Small runs this node could still take."""
         return placement.free_slots(self._me())
 
+    def holds(self, offer: Offer) -> bool:
+        """Whether this node could go on with a lost attempt of the run."""
+        return self._holding(offer.id.project, offer.id.run) is Holding.YES
+
     def reserve(self, offer: Offer) -> bool:
-        """Set the offer's resources aside."""
-        return self._reservations.reserve(_key(offer.id), offer.requires, self._me())
+        """Set the offer's resources aside; a lost attempt that is still here has them."""
+        return self.holds(offer) or self._reservations.reserve(_key(offer.id), offer.requires, self._me())
 
     def release(self, offer: Offer) -> None:
-        """Give them back."""
+        """Give them back, if they were set aside for this offer."""
         self._reservations.release(_key(offer.id))
 
     # -- what happened

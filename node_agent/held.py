@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 from typing import Any, NoReturn, TypeVar
 
 from node_agent.journal import AttemptJournal, Step
 from node_agent.places import Placed
 from node_agent.runtime.port import RuntimeFailure
+from node_agent.standing import Standing, standing
 from node_agent.telling import Telling
 from node_agent.tools import Tools
 from winslow.errors import InvalidInput, NotFound, Unreachable, WinslowError
@@ -28,11 +30,11 @@ class Aborted(Exception):
 
 
 class Displaced(Exception):
-    """The document names another attempt, or none: this one must leave no trace."""
+    """The document names another attempt, or none: this one does not go on as it is (`node_agent.standing`)."""
 
 
 class Held:
-    """See the module. `journal` is replaced at each step; `abort` and `displaced` are set by `document`."""
+    """See the module. `journal` is replaced at each step; `standing` and the events are set by `document`."""
 
     def __init__(self, *, journal: AttemptJournal, tools: Tools, changed: Callable[[], None]) -> None:
         self.journal = journal
@@ -41,11 +43,14 @@ class Held:
             project=journal.project,
             run=journal.run,
             attempt=journal.attempt,
+            home=tools.journals.home(journal),
             tools=tools,
             changed=changed,
         )
+        self.standing = Standing.CURRENT
         self.abort = asyncio.Event()
         self.displaced = asyncio.Event()
+        self.moved = asyncio.Event()  # whenever a document was read
         self.leaving = False  # the agent stops: threads give up what they do
         self.known_run: Run | None = None  # as the document had it last
         self._project: Project | None = None
@@ -54,21 +59,14 @@ class Held:
 
     def document(self, document: Project | Tombstone | None) -> None:
         """A newer version of the project's document was read."""
-        if document is None or isinstance(document, Tombstone):
+        self.standing = standing(self.journal, document)
+        self.moved.set()
+        if self.standing is not Standing.CURRENT:
             self.displaced.set()
-            return
-        run = document.run(self.journal.run)
-        current = run.attempt if run is not None else None
-        if run is None or current is None or not run.state.held:
-            if self.journal.step.order < Step.COMMITTED.order:
-                self.displaced.set()
-            return
-        if (current.k, current.claim) != (self.journal.attempt, self.journal.claim):
-            self.displaced.set()
-            return
-        self._project, self.known_run = document, run
-        if run.abort_requested:
-            self.abort.set()
+        elif isinstance(document, Project) and (run := document.run(self.journal.run)) and run.state.held:
+            self._project, self.known_run = document, run
+            if run.abort_requested:
+                self.abort.set()
 
     @property
     def run(self) -> Run:
@@ -88,10 +86,14 @@ class Held:
         """Whether it is to end now."""
         return self.abort.is_set() or self.displaced.is_set()
 
-    def raise_if_interrupted(self) -> None:
-        """Raises Displaced or Aborted."""
+    def raise_if_displaced(self) -> None:
+        """Raises Displaced."""
         if self.displaced.is_set():
             raise Displaced
+
+    def raise_if_interrupted(self) -> None:
+        """Raises Displaced or Aborted."""
+        self.raise_if_displaced()
         if self.abort.is_set():
             raise Aborted
 
@@ -125,8 +127,10 @@ class Held:
         }
 
     async def tell_started(self) -> None:
-        """That it runs."""
-        event = Started(**self.where(), image_digest=self.journal.image_digest, gpus=self.journal.gpus)
+        """That it runs, and since when: perhaps longer than this number has been its own."""
+        journal = self.journal
+        event = Started(**self.where(), image_digest=journal.image_digest, gpus=journal.gpus)
+        event = event.model_copy(update={"at": journal.times.get(Step.STARTED.value, event.at)})
         await self.tell(event, past={RunState.RUNNING, RunState.COLLECTING})
 
     async def tell_exited(self) -> None:
@@ -153,6 +157,8 @@ class Held:
             if run is None or run.state not in past:
                 raise
         except (Superseded, NotFound) as error:
+            if commits:
+                self.journal = journal
             raise Displaced from error
 
     async def stored_run(self) -> Run | None:
@@ -230,16 +236,15 @@ class Held:
         await self.blocking(lambda: self.tools.journals.write(journal))
 
     async def placed(self) -> Placed:
-        """Its directories. Raises InvalidInput where they are gone."""
+        """Its directories, for what is to be stored under its number. Raises InvalidInput where they are gone."""
         journal = self.journal
-        placed = await self.blocking(
-            lambda: self.tools.placer.find(journal.project, journal.run, journal.attempt)
-        )
+        made_as = journal.made_as.attempt
+        placed = await self.blocking(lambda: self.tools.placer.find(journal.project, journal.run, made_as))
         if placed is None:
             raise InvalidInput(
                 f"attempt {journal.name}: its directories are gone from node {self.tools.node}"
             )
-        return placed
+        return replace(placed, attempt=journal.attempt)
 
     async def gone(self, container: str) -> bool:
         """Whether the engine does not know the container."""
@@ -251,7 +256,7 @@ class Held:
         if journal.container or journal.step.order < Step.PLACED.order:
             return [journal.container] if journal.container else []
         found = await self.engine(lambda: tools.runtime.find(tools.site, tools.node_uuid))
-        return [status.id for status in found if status.labels.claim == journal.claim]
+        return [status.id for status in found if status.labels.claim == journal.made_as.claim]
 
     async def ship(self, container: str) -> None:
         """Take the container's output to its end, also across an engine that goes away and comes back."""

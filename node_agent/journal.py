@@ -53,16 +53,27 @@ class Step(StrEnum):
         return list(Step).index(self)
 
 
+class ClaimedNumber(BaseModel):
+    """An attempt's number and the claim it was asked for with."""
+
+    model_config = ConfigDict(frozen=True)
+    attempt: int = Field(ge=1)
+    claim: str
+
+
 class AttemptJournal(BaseModel):
     """One attempt as its node knows it. Times are RFC 3339 UTC, for people only; bytes and cores.
 
-    Fields that a newer agent wrote are kept.
+    A container that goes on under another number, after its attempt was given up for lost, keeps the labels and
+    the directory it was made with: `origin` has them. Fields that a newer agent wrote are kept.
     """
 
     project: str
     run: int = Field(ge=0)
     attempt: int = Field(ge=1)
     claim: str
+    origin: ClaimedNumber | None = None  # what the container was made as, where that is another number
+    wanted: ClaimedNumber | None = None  # the next number: its conditional write may or may not have happened
     step: Step = Step.INTENT
     node_uuid: str
     boot_id: str
@@ -92,6 +103,34 @@ class AttemptJournal(BaseModel):
         if step.order < self.step.order:
             raise ValueError(f"attempt {self.name}: {self.step} cannot go back to {step}")
         return AttemptJournal.model_validate({**self.model_dump(), **changes, "step": step})
+
+    @property
+    def made_as(self) -> ClaimedNumber:
+        """What stands on the container's labels; the number names the attempt's directories, too."""
+        return self.origin or ClaimedNumber(attempt=self.attempt, claim=self.claim)
+
+    def wanting(self, attempt: int, claim: str) -> AttemptJournal:
+        """A copy with the intent to go on under that number."""
+        return self.model_copy(update={"wanted": ClaimedNumber(attempt=attempt, claim=claim)})
+
+    def renumbered(self) -> AttemptJournal:
+        """A copy under the wanted number. What was collected under the old one is to be collected again.
+
+        Raises ValueError where none is wanted.
+        """
+        if self.wanted is None:
+            raise ValueError(f"attempt {self.name}: no other number was asked for")
+        return self.model_copy(
+            update={
+                "attempt": self.wanted.attempt,
+                "claim": self.wanted.claim,
+                "origin": self.made_as,
+                "wanted": None,
+                "step": min(self.step, Step.EXITED, key=lambda step: step.order),
+                "manifests": Manifests(),
+                "results": {},
+            }
+        )
 
     @property
     def name(self) -> str:
@@ -135,15 +174,20 @@ class Journals:
             raise InvalidInput(f"project {project}: {run}.{attempt} is not a run and an attempt")
         return self._root / project / f"{run}.{attempt}"
 
+    def home(self, journal: AttemptJournal) -> Path:
+        """Where an attempt's journal and files are: the directory of the number it was made as."""
+        return self.directory(journal.project, journal.run, journal.made_as.attempt)
+
     def write(self, journal: AttemptJournal) -> None:
         """Keep it: when this returns, a power cut cannot take it back."""
-        directory = self.directory(journal.project, journal.run, journal.attempt)
+        directory = self.home(journal)
         with self._folders:
             _make_durable(directory)
         write_durably(directory / _FILE, journal.model_dump_json(indent=1).encode() + b"\n")
 
     def read(self, project: str, run: int, attempt: int) -> AttemptJournal | None:
-        """None when there is none. Raises InvalidInput when it is torn or another attempt's."""
+        """What is in that attempt's directory; None when nothing is. Raises InvalidInput when it is torn or another
+        attempt's."""
         path = self.directory(project, run, attempt) / _FILE
         try:
             data = path.read_bytes()
@@ -155,7 +199,7 @@ class Journals:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
             place = ".".join(str(part) for part in first["loc"])
             raise InvalidInput(f"{path}: not a valid journal: {place}: {first['msg']}") from error
-        if (journal.project, journal.run, journal.attempt) != (project, run, attempt):
+        if (journal.project, journal.run, journal.made_as.attempt) != (project, run, attempt):
             raise InvalidInput(f"{path}: is the journal of {journal.name!r}")
         return journal
 
@@ -177,9 +221,9 @@ class Journals:
                 leftovers.append(directory)
         return Loaded(journals=tuple(journals), bad=tuple(bad), leftovers=tuple(leftovers))
 
-    def remove(self, project: str, run: int, attempt: int) -> None:
+    def remove(self, journal: AttemptJournal) -> None:
         """Forget an attempt whose files are gone: the journal goes last, then the empty directories."""
-        directory = self.directory(project, run, attempt)
+        directory = self.home(journal)
         for path in (directory / _FILE, _beside(directory / _FILE)):
             path.unlink(missing_ok=True)
         with self._folders:

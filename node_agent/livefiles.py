@@ -22,7 +22,6 @@ from broker import topics
 from broker.messages import FilesReply, FilesRequest, LiveFile
 from broker.topics import Topic
 from node_agent import places
-from node_agent.journal import Journals
 from node_agent.reservations import Key
 from node_agent.tree import Stopped
 from node_agent.view import Seen, View
@@ -51,6 +50,7 @@ class _Job:
     """One request under way; `bytes` have been copied."""
 
     key: Key
+    home: Path
     client: str
     request: FilesRequest
     stop: threading.Event = field(default_factory=threading.Event)
@@ -59,16 +59,15 @@ class _Job:
 
 
 class LiveFiles:
-    """Lives in the agent's loop. `held` says whether an attempt is this node's now; `patiently` repeats what the
-    store does not answer; `spawn` runs a named task to the agent's end."""
+    """Lives in the agent's loop. `home` is the directory of an attempt that is this node's now, else None;
+    `patiently` repeats what the store does not answer; `spawn` runs a named task to the agent's end."""
 
     def __init__(
         self,
         *,
         node: str,
         store: ObjectStore,
-        journals: Journals,
-        held: Callable[[Key], bool],
+        home: Callable[[Key], Path | None],
         publish: Callable[[Topic, FilesReply], None],
         patiently: Callable[[Callable[[], Awaitable[object]]], Awaitable[object]],
         spawn: Callable[[Awaitable[None], str], None],
@@ -76,9 +75,8 @@ class LiveFiles:
     ) -> None:
         self._node = node
         self._store = store
-        self._journals = journals
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="live files")
-        self._held = held
+        self._home = home
         self._publish = publish
         self._patiently = patiently
         self._spawn = spawn
@@ -102,14 +100,15 @@ class LiveFiles:
                 job.stop.set()
             return
         key = (request.project, request.run, request.attempt)
-        if not self._held(key):
+        home = self._home(key)
+        if home is None:
             self._say(client, request, "over", f"node {self._node} does not hold this run any more")
             return
         of_one = sum(job.client == client for job in self._jobs.values())
         if len(self._jobs) >= MOST_WAITING or of_one >= MOST_OF_ONE:
             self._say(client, request, "refused", f"node {self._node} is asked too much at once: try again")
             return
-        job = _Job(key=key, client=client, request=request)
+        job = _Job(key=key, home=home, client=client, request=request)
         self._jobs[(client, request.id)] = job
         self._spawn(self._answer(job), f"files for {client}")
 
@@ -237,7 +236,7 @@ class LiveFiles:
         )
 
     def _view(self, job: _Job) -> View:
-        return places.view(self._journals.directory(*job.key), job.request.area)
+        return places.view(job.home, job.request.area)
 
     def _say(self, client: str, request: FilesRequest, status: str, reason: str) -> None:
         reply = FilesReply.model_validate(

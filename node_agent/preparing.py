@@ -142,7 +142,7 @@ async def _spec(held: Held, run: Run) -> ContainerSpec:
             claim=journal.claim,
         ),
         image=stage.image,
-        directory=tools.journals.directory(journal.project, journal.run, journal.attempt),
+        directory=tools.journals.home(journal),
         command=stage.command,
         entrypoint=stage.entrypoint,
         environment=environment.resolve(

@@ -1,6 +1,8 @@
 """What an earlier agent of this node left behind, and what becomes of it (design 6, Recovery).
 
     journal and document agree       adopt: go on from the journalled step
+    given up for lost, still QUEUED  adopt too: the attempt is kept, and this node bids to go on with it
+    its wanted number is its own     adopt too: the attempt goes on under that number
     journal is of an older attempt   adopt too: the attempt sees that it was displaced and leaves no trace
     intent without a claim           forget: the conditional write did not happen
     rebooted, no exit journalled     the attempt is lost; only the node itself can know that
@@ -46,9 +48,7 @@ async def find(tools: Tools, mirror: Mirror) -> Found:
         if journal in left_alone:
             continue
         if journal.step is Step.INTENT and not _stands(mirror, journal):
-            await loop.run_in_executor(
-                tools.executor, tools.journals.remove, journal.project, journal.run, journal.attempt
-            )
+            await loop.run_in_executor(tools.executor, tools.journals.remove, journal)
             continue
         adopted.append(journal)
     for leftover in loaded.leftovers:
@@ -66,7 +66,7 @@ def _stands(mirror: Mirror, journal: AttemptJournal) -> bool:
 
 
 async def _remove_strangers(tools: Tools, adopted: Sequence[AttemptJournal]) -> None:
-    known = {(each.project, each.run, each.attempt, each.claim) for each in adopted}
+    known = {(each.project, each.run, each.made_as.attempt, each.made_as.claim) for each in adopted}
     for status in await tools.runtime.find(tools.site, tools.node_uuid):
         labels = status.labels
         if (labels.project, labels.run, labels.attempt, labels.claim) not in known:

@@ -41,11 +41,20 @@ class Reservations:
         """What an attempt that outlived the last agent already holds, whether or not it still fits."""
         self._held[key] = (requires, gpus)
 
+    def holds(self, key: Key) -> bool:
+        """Whether something is set aside for it."""
+        return key in self._held
+
     def gpus(self, key: Key) -> tuple[str, ...]:
         """The GPUs of an attempt. Raises Refused when it holds nothing."""
         if key not in self._held:
             raise Refused(f"attempt {key[0]} {key[1]}.{key[2]} holds no resources here")
         return self._held[key][1]
+
+    def rename(self, key: Key, new: Key) -> None:
+        """The attempt goes on under another number, with what it holds, if anything."""
+        if key in self._held:
+            self._held[new] = self._held.pop(key)
 
     def release(self, key: Key) -> None:
         """Give back; fine when nothing is held."""

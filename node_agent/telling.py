@@ -21,13 +21,22 @@ _MOST_TEXT = 400
 
 
 class Telling:
-    """For one attempt. `changed` is called when `phase` or `percent` changes."""
+    """For one attempt, whose directory is `home`. `changed` is called when `phase` or `percent` changes."""
 
     def __init__(
-        self, *, project: str, run: int, attempt: int, tools: Tools, changed: Callable[[], None]
+        self,
+        *,
+        project: str,
+        run: int,
+        attempt: int,
+        home: Path,
+        tools: Tools,
+        changed: Callable[[], None],
     ) -> None:
         self.phase: str = ""
         self.percent: float | None = None
+        self.spool = tools.spools / f"{home.parent.name}.{home.name}"
+        """Where log and events lie until the attempt is gone."""
         self._where = {"project": project, "run": run, "attempt": attempt}
         self._tools = tools
         self._changed = changed
@@ -39,13 +48,6 @@ class Telling:
         """Between `open` and `close`."""
         assert self._shipper is not None
         return self._shipper
-
-    @property
-    def spool(self) -> Path:
-        """Where log and events lie until the attempt is gone."""
-        tools = self._tools
-        inside = tools.journals.directory(**self._where)  # type: ignore[arg-type]
-        return tools.spools / f"{inside.parent.name}.{inside.name}"
 
     def open(self) -> LogShipper:
         """Begin: a shipper to be entered (`async with`)."""
@@ -79,6 +81,15 @@ class Telling:
         bids = run.attempt.bids if run.attempt else ()
         data = {"bids": [bid.model_dump(mode="json") for bid in bids]}
         self.event("claimed", _claim_sentence(run, self._tools.node), data)
+
+    def adopted(self, run: Run) -> None:
+        """The same, where the container of a lost attempt goes on."""
+        attempt = run.attempt
+        if attempt is not None and attempt.adopted_from is not None:
+            bids = [bid.model_dump(mode="json") for bid in attempt.bids]
+            sentence = _claim_sentence(run, self._tools.node)
+            text = f"adopted from attempt {attempt.adopted_from}, whose container goes on; {sentence}"
+            self.event("adopted", text, {"attempt": attempt.adopted_from, "bids": bids})
 
     def enter(self, phase: Phase) -> None:
         """Say that a phase begins."""

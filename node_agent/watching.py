@@ -77,13 +77,12 @@ class _Watch:
             if not await held.gone(container):
                 raise
             await held.lose(f"its container was removed from node {tools.node}")
-        except Displaced:
-            await held.engine(lambda: tools.runtime.stop(container, grace=0.0))
-            raise
         finally:
             for task in (measuring, telling, shipping):
                 task.cancel()
             await asyncio.gather(measuring, telling, shipping, return_exceptions=True)
+            if held.journal.step is Step.STARTED:  # it may go on under another number
+                held.journal = held.journal.model_copy(update={"peak": self._peak})
 
     async def _ended(self, telling: asyncio.Task[None]) -> ContainerStatus:
         """Wait for the end, and bring it about where a person or a limit wants that. Raises Displaced."""

@@ -17,6 +17,8 @@ The rules
   nothing.
 - A node bids on at most `BIDS_PER_SLOT` offers per free slot: nobody waits for one that cannot take all.
 - Without a broker nobody is heard: an agent claims after a delay by hash(offer, node), up to `ALONE`.
+- Who still holds the run's container, from an attempt that was given up for lost, has its resources set aside
+  already: no limit counts for that bid, and without a broker there is no delay.
 
 Nothing here is needed for safety: the conditional PUT decides, the election makes one claimer likely.
 """
@@ -91,6 +93,9 @@ class Bidder(Protocol):
 
     def slots(self) -> int:
         """How many small runs it could still take (`placement.free_slots`)."""
+
+    def holds(self, offer: Offer) -> bool:
+        """Whether the run's container is still here, from an attempt that was given up for lost."""
 
     def reserve(self, offer: Offer) -> bool:
         """Set the offer's resources aside; False when they are no longer free."""
@@ -343,7 +348,8 @@ class Election:
     def _turn(self, contest: _Contest) -> float:
         """When this node's bid may claim, as far as is known; while the window is open, when it closes."""
         if not self._connected:
-            return contest.opened + ALONE * spread(contest.offer.id, self._node)
+            held = contest.mine is not None and contest.mine.held
+            return contest.opened + (0.0 if held else ALONE * spread(contest.offer.id, self._node))
         if contest.closed is None:
             return contest.opened + WINDOW
         return contest.closed + STEP * self._rank(contest)
@@ -371,6 +377,8 @@ class Election:
 
     def _allowed(self, offer: Offer) -> bool:
         """Whether the limit leaves a bid for this offer; bids on offers of lower priority do not count."""
+        if self._bidder.holds(offer):
+            return True
         standing = sum(
             contest.standing and contest.offer.priority >= offer.priority
             for contest in self._contests.values()
@@ -390,11 +398,13 @@ class Election:
         """Bid on offers that wait, as far as own resources and the limit reach."""
         standing = sum(contest.standing for contest in self._contests.values())
         room = BIDS_PER_SLOT * self._bidder.slots() - standing
-        if room <= 0:
-            return
         idle = [contest.offer for contest in self._contests.values() if self._may_enter(contest)]
-        peers = 1 + sum(state.presence is Presence.ONLINE for state in self._nodes.values())
-        for offer in choose(filter(self._bids_on, idle), node=self._node, limit=room, peers=peers):
+        chosen = [offer for offer in idle if self._bidder.holds(offer)]
+        if room > 0:
+            peers = 1 + sum(state.presence is Presence.ONLINE for state in self._nodes.values())
+            others = (offer for offer in idle if offer not in chosen and self._bids_on(offer))
+            chosen += choose(others, node=self._node, limit=room, peers=peers)
+        for offer in chosen:
             contest = self._contests[offer.id]
             if not self._bids_on(offer):  # a claim just now took the resources
                 continue

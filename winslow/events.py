@@ -230,12 +230,14 @@ class _AttemptEvent(_Event):
 
 
 class Claimed(_AttemptEvent):
-    """A node takes a queued run; `k` must be the run's next attempt number."""
+    """A node takes a queued run; `k` must be the run's next attempt number. `adopts` is the number of an attempt
+    that was lost and whose container is still on this node: it goes on under the new number."""
 
     kind: Literal["claimed"] = "claimed"
     node: str
     node_uuid: str
     bids: tuple[BidRecord, ...] = ()
+    adopts: int | None = None
 
 
 class Started(_AttemptEvent):
@@ -383,7 +385,8 @@ def _sentence(event: Event) -> str:
 def _report(event: Event) -> str:
     match event:
         case Claimed():
-            return f"run #{event.n}: claimed by {event.node} (attempt {event.k})"
+            adopts = f", with the container of attempt {event.adopts}" if event.adopts is not None else ""
+            return f"run #{event.n}: claimed by {event.node} (attempt {event.k}{adopts})"
         case Started():
             return f"run #{event.n}: started"
         case Exited():

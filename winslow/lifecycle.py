@@ -268,6 +268,13 @@ def _claim(project: Project, event: Claimed) -> Project:
         raise NotFound(f"{project.id}: no run #{event.n}")
     if run.state is not RunState.QUEUED or run.next_k != event.k:
         raise Superseded(f"{project.id}: run #{event.n} is {run.state} at attempt {len(run.attempts)}")
+    if event.adopts is not None and not any(
+        (each.k, each.node_uuid, each.outcome) == (event.adopts, event.node_uuid, "lost")
+        for each in run.attempts
+    ):
+        raise Refused(
+            f"{project.id}: node {event.node} lost no attempt {event.n}.{event.adopts} to go on with"
+        )
     bids = sorted(event.bids, key=lambda bid: (bid.cost is None, bid.cost or 0.0, bid.node))[:MAX_BIDS]
     attempt = Attempt(
         k=event.k,
@@ -275,6 +282,7 @@ def _claim(project: Project, event: Claimed) -> Project:
         node=event.node,
         node_uuid=event.node_uuid,
         bids=tuple(bids),
+        adopted_from=event.adopts,
         claimed_at=event.at,
     )
     return project.with_run(_moved(run, "claim", attempts=(*run.attempts, attempt), reason=None, detail=""))

@@ -54,7 +54,7 @@ class ActiveRun(_Model):
     run: int
     attempt: int
     stage: str
-    phase: str = ""  # pull, fetch, run, collect
+    phase: str = ""  # pull, fetch, run, collect; held: given up for lost, and still here
 
 
 class NodeState(_Model):

@@ -13,6 +13,10 @@ from typing import Literal, NamedTuple
 from winslow.pipeline import Requirements
 from winslow.project import MAX_BIDS, BidRecord
 
+HELD = "held"
+"""The one part of a bid by the node where the run's container still is, after its attempt was given up for lost:
+nothing is to be fetched or pulled, and its resources are set aside already (design 6, Loss)."""
+
 _PARTS_KEPT, _REASON_KEPT = 8, 200  # of a bid, in the attempt's record: parts, and characters
 
 
@@ -59,6 +63,11 @@ class Bid:
     parts: Mapping[str, float] = field(default_factory=dict)
     reason: str = ""
 
+    @property
+    def held(self) -> bool:
+        """Whether the bidder would go on with the container of a lost attempt."""
+        return HELD in self.parts
+
 
 @lru_cache(maxsize=1 << 14)
 def spread(offer: OfferId, node: str) -> float:
@@ -92,9 +101,10 @@ def choose(offers: Iterable[Offer], *, node: str, limit: int, peers: int) -> lis
     return chosen
 
 
-def rank_key(bid: Bid) -> tuple[float, float, str]:
-    """Sort key of bids on one offer: the cheapest first, ties by hash."""
-    return (math.inf if bid.cost is None else bid.cost, spread(bid.offer, bid.node), bid.node)
+def rank_key(bid: Bid) -> tuple[float, bool, float, str]:
+    """Sort key of bids on one offer: the cheapest first; of equals who holds its container, then by hash."""
+    cost = math.inf if bid.cost is None else bid.cost
+    return (cost, not bid.held, spread(bid.offer, bid.node), bid.node)
 
 
 def sound(bid: Bid) -> bool:

@@ -186,6 +186,7 @@ class Attempt(_Model):
     node: str
     node_uuid: str
     bids: tuple[BidRecord, ...] = ()
+    adopted_from: int | None = None  # the lost attempt whose container goes on under this number
     claimed_at: str = ""
     started_at: str = ""
     exited_at: str = ""

@@ -1,6 +1,8 @@
 """An agent that kills itself (SIGKILL) at one moment of an attempt, named by the variable DOOM:
 
     before|after STEP      around the journal's write of a step (`node_agent.journal.Step`)
+    before|after WANTED    around the journal's write of the next number, which it will ask for
+    before|after NUMBER    around the journal's write under another number than the container was made as
     before|after EVENT     around the conditional write of an event (`winslow.lifecycle`, its kind)
     before|after remove    around the removal of the journal
 
@@ -16,7 +18,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from node_agent.journal import Journals
+from node_agent.journal import AttemptJournal, Journals
 from node_agent.main import main
 from winslow import config
 from winslow.store.documents import Documents
@@ -40,8 +42,14 @@ def doom(owner: type, method: str, name_of: Callable[..., str]) -> None:
     setattr(owner, method, around)
 
 
+def name_of_journal(journal: AttemptJournal) -> str:
+    if journal.wanted is not None:
+        return "WANTED"
+    return "NUMBER" if journal.origin is not None else str(journal.step.value)
+
+
 if __name__ == "__main__":
-    doom(Journals, "write", lambda journal: str(journal.step.value))
+    doom(Journals, "write", name_of_journal)
     doom(Journals, "remove", lambda *_: "remove")
     doom(Documents, "update", lambda _project, event, **_: str(event.kind))
     sys.exit(main(config.load()))

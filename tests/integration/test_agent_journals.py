@@ -19,7 +19,7 @@ def test_removing_one_attempt_never_takes_the_parent_from_the_next(tmp_path: Pat
     journals.write(_journal(1))
     with ThreadPoolExecutor(2) as pool:
         for run in range(1, 400):
-            removing = pool.submit(journals.remove, "clip-abcd", run, 1)
+            removing = pool.submit(journals.remove, _journal(run))
             writing = pool.submit(journals.write, _journal(run + 1))
             removing.result()
             writing.result()

@@ -95,6 +95,9 @@ class Agent:
     def slots(self) -> int:
         return int(self.free)
 
+    def holds(self, offer: Offer) -> bool:
+        return False
+
     def reserve(self, offer: Offer) -> bool:
         if offer.requires.cpus > self.free:
             return False

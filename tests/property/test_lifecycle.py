@@ -330,6 +330,29 @@ class Lifecycle(RuleBasedStateMachine):
         self.old_attempts.append((run.n, run.next_k, claim))
         self.send("claimed", n=run.n, k=run.next_k, claim=claim, node=node, node_uuid=node)
 
+    @precondition(lambda self: any(r.state is RunState.QUEUED and r.attempts for r in self.project.active))
+    @rule(node=st.sampled_from(["ws1", "ws2"]), data=st.data())
+    def adopt(self, node: str, data: st.DataObject) -> None:
+        """A node goes on with what it lost, and with nothing else."""
+        run = next(run for run in self.project.active if run.state is RunState.QUEUED)
+        old = data.draw(st.sampled_from(run.attempts))
+        claimed: dict[str, Any] = {
+            "n": run.n,
+            "k": run.next_k,
+            "claim": f"c{self.count}",
+            "node": node,
+            "node_uuid": node,
+        }
+        if (old.node, old.outcome) != (node, "lost"):
+            with pytest.raises(Refused, match="lost no attempt"):
+                self.send("claimed", **claimed, adopts=old.k)
+            return
+        self.old_attempts.append((run.n, run.next_k, claimed["claim"]))
+        self.send("claimed", **claimed, adopts=old.k)
+        now = self.project.run(run.n)
+        assert now is not None and now.attempt is not None
+        assert (now.attempt.adopted_from, now.attempts[:-1]) == (old.k, run.attempts)
+
     @precondition(lambda self: self.held() is not None)
     @rule(
         action=st.sampled_from(

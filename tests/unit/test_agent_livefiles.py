@@ -16,7 +16,6 @@ from broker import codec
 from broker.messages import FilesReply, FilesRequest
 from broker.topics import Reply, Topic
 from node_agent import livefiles
-from node_agent.journal import Journals
 from node_agent.livefiles import LiveFiles
 from node_agent.reservations import Key
 from winslow.errors import StoreUnreachable
@@ -45,8 +44,7 @@ class _Node:
         self.files = LiveFiles(
             node="ws1",
             store=store,
-            journals=Journals(folder / "attempts"),
-            held=lambda key: key in self.held,
+            home=lambda key: self.directory if key in self.held else None,
             publish=self._publish,
             patiently=self._patiently,
             spawn=self._spawn,

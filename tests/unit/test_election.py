@@ -21,7 +21,7 @@ from winslow.election import (
     Publish,
 )
 from winslow.node import FreeResources, Hardware, NodeState, Presence
-from winslow.offer import Answer, Bid, Offer, OfferId, choose, spread
+from winslow.offer import HELD, Answer, Bid, Offer, OfferId, choose, spread
 from winslow.pipeline import Requirements
 
 RUN = OfferId("ulm-abcd", 3, 1)
@@ -38,11 +38,14 @@ class Desk:
         self.left, self.cost = slots, cost
         self.refusal: Answer | None = None
         self.fits = True
+        self.held: set[OfferId] = set()
         self.reserved: list[OfferId] = []
 
     def answer(self, offer: Offer) -> Answer | None:
         if not self.fits:
             return None
+        if offer.id in self.held:
+            return Answer(kind="bid", parts={HELD: 0.0})
         if self.refusal is not None:
             return self.refusal
         if self.left < offer.requires.cpus:
@@ -52,7 +55,12 @@ class Desk:
     def slots(self) -> int:
         return self.left
 
+    def holds(self, offer: Offer) -> bool:
+        return offer.id in self.held
+
     def reserve(self, offer: Offer) -> bool:
+        if offer.id in self.held:
+            return True
         if self.left < offer.requires.cpus:
             return False
         self.left -= int(offer.requires.cpus)
@@ -60,6 +68,8 @@ class Desk:
         return True
 
     def release(self, offer: Offer) -> None:
+        if offer.id in self.held:
+            return
         self.left += int(offer.requires.cpus)
         self.reserved.remove(offer.id)
 
@@ -443,6 +453,59 @@ class TestChoose:
 
     def test_nothing_without_room(self) -> None:
         assert choose([offer()], node="me", limit=0, peers=1) == []
+
+
+class TestHeldContainers:
+    """The node where the container of a lost attempt still is: its resources are set aside for it already."""
+
+    @staticmethod
+    def holder(*runs: int) -> Desk:
+        desk = Desk(slots=0)
+        desk.held = {offer(run).id for run in runs}
+        return desk
+
+    def test_no_limit_keeps_it_from_bidding(self) -> None:
+        (said, claim) = elect(self.holder(3)).seen(offer(), 0)
+        assert isinstance(said, Publish) and isinstance(claim, Claim)
+        assert (said.bid.cost, said.bid.parts) == (0, {HELD: 0})
+        assert claim.bids[0].parts == {HELD: 0}
+
+    def test_it_bids_when_it_turns_out_that_the_container_is_there(self) -> None:
+        desk = self.holder()
+        election = elect(desk)
+        assert kinds(election.seen(offer(3), 0)) == ["busy"]
+        assert kinds(election.seen(offer(4), 0)) == ["busy"]
+        desk.held = {RUN}
+        actions = election.resources_changed(0.01)
+        assert kinds(actions) == ["bid", "claim"]
+        assert isinstance(actions[1], Claim) and actions[1].offer.id == RUN
+
+    def test_of_equal_bids_the_holders_goes_first(self) -> None:
+        for run in range(20):  # whatever the hash says
+            election = elect(self.holder(run), state("a"))
+            election.seen(offer(run), 0)
+            assert kinds(election.heard(bid("a", 0, run=run), 0.01)) == ["claim"]
+
+    def test_others_wait_for_the_holder_though_they_are_as_cheap(self) -> None:
+        holders = Bid(
+            offer=RUN, node="a", instance="a-i1", round=1, kind="bid", cost=0, parts={HELD: 0.0}
+        )  # fmt: skip
+        election = elect(Desk(cost=0), state("a", free=0), state("b"))
+        election.seen(offer(), 0)
+        election.heard(holders, 0.01)
+        assert election.heard(bid("b", None, kind="busy"), 0.02) == []
+        assert kinds(election.tick(0.02 + STEP)) == ["claim"]
+
+    def test_without_a_broker_it_does_not_wait(self) -> None:
+        election = Election(node="me", instance="me-i1", bidder=self.holder(3))
+        assert kinds(election.seen(offer(), 10)) == ["claim"]
+
+    def test_a_lost_claim_gives_nothing_back(self) -> None:
+        desk = self.holder(3)
+        election = elect(desk)
+        election.seen(offer(), 0)
+        election.claimed(RUN, ClaimResult.LOST, 0.01)
+        assert (desk.left, desk.reserved) == (0, [])
 
 
 class TestWithoutBroker:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.journal import AttemptJournal, DataDirectory, Journals, Step, sync_filesystem
+from node_agent.journal import AttemptJournal, ClaimedNumber, DataDirectory, Journals, Step, sync_filesystem
 from winslow.errors import InvalidInput, Refused
-from winslow.project import Peak, Reason
+from winslow.project import Manifests, Peak, Reason
 
 UUID = "3f0e1c52-0000-4000-8000-000000000001"
 
@@ -52,6 +52,42 @@ def test_steps_only_go_forward_and_changes_are_validated() -> None:
         started.advance(Step.CLAIMED)
     with pytest.raises(ValueError, match="exit_code"):
         started.advance(Step.EXITED, exit_code="none")
+
+
+def test_a_container_that_goes_on_under_another_number_keeps_its_directory(journals: Journals) -> None:
+    """Each write is one rename: whenever the agent dies, one journal says what is known."""
+    started = journal().advance(Step.STARTED, container="c1", gpus=("GPU-a",), peak=Peak(memory=5))
+    journals.write(started)
+    journals.write(started.wanting(3, "claim-3"))
+    assert [(each.attempt, each.wanted) for each in journals.load().journals] == [
+        (1, ClaimedNumber(attempt=3, claim="claim-3"))
+    ]
+    third = started.wanting(3, "claim-3").renumbered()
+    journals.write(third)
+    fourth = third.wanting(4, "claim-4").renumbered()
+    journals.write(fourth)
+    assert journals.load().journals == (fourth,)
+    assert journals.home(fourth) == journals.directory("ulm-abcd", 3, 1)
+    assert (fourth.attempt, fourth.claim, fourth.wanted) == (4, "claim-4", None)
+    assert fourth.made_as == third.made_as == ClaimedNumber(attempt=1, claim="claim-1")
+    assert (fourth.container, fourth.gpus, fourth.peak) == ("c1", ("GPU-a",), Peak(memory=5))
+    journals.remove(fourth)
+    assert journals.load().journals == ()
+    with pytest.raises(ValueError, match="no other number was asked for"):
+        fourth.renumbered()
+
+
+def test_what_was_collected_under_a_lost_number_is_collected_again() -> None:
+    collected = journal().advance(
+        Step.COLLECTED,
+        exit_code=0,
+        manifests=Manifests(workspace="projects/x/runs/3.1/…"),
+        results={"a": "1"},
+    )
+    second = collected.wanting(2, "claim-2").renumbered()
+    assert (second.step, second.exit_code) == (Step.EXITED, 0)
+    assert (second.manifests, second.results) == (Manifests(), {})
+    assert journal().advance(Step.STARTED).wanting(2, "c").renumbered().step is Step.STARTED
 
 
 def test_a_newer_agents_fields_survive(journals: Journals, tmp_path: Path) -> None:
@@ -137,10 +173,10 @@ def test_odd_numbers_are_refused(journals: Journals, run: int, attempt: int) -> 
 def test_removing_leaves_nothing_and_keeps_the_neighbours(journals: Journals, tmp_path: Path) -> None:
     journals.write(journal(attempt=1))
     journals.write(journal(attempt=2))
-    journals.remove("ulm-abcd", 3, 1)
-    journals.remove("ulm-abcd", 3, 1)
+    journals.remove(journal(attempt=1))
+    journals.remove(journal(attempt=1))
     assert [entry.attempt for entry in journals.load().journals] == [2]
-    journals.remove("ulm-abcd", 3, 2)
+    journals.remove(journal(attempt=2))
     assert list((tmp_path / "attempts").iterdir()) == []
 
 
