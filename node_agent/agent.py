@@ -41,7 +41,7 @@ from winslow.events import Claimed, Disowned
 from winslow.node import ActiveRun, Hardware, NodeState, Presence
 from winslow.node_wish import NodeWish, effective_labels
 from winslow.placement import UNKNOWN_IMAGE
-from winslow.project import Project, Run, Tombstone
+from winslow.project import Project, Run, RunState, Tombstone
 from winslow.quantities import LostAfter
 from winslow.store.documents import Documents
 from winslow.store.port import ObjectStore
@@ -333,7 +333,8 @@ class Agent:
             case topics.ProjectState(project=project):
                 shown = payload if isinstance(payload, messages.ProjectSummary) else None
                 self._entropy.saw_state(project, shown)
-                self.mirror.hint(project, shown.revision if shown is not None else None)
+                revision = shown.revision if shown is not None else None
+                self.mirror.hint(project, revision, hurry=self._concerned(project, shown))
             case topics.Offer(project=project) as offer:
                 self._entropy.saw_offer(offer, present=payload is not None)
                 if isinstance(payload, messages.OfferHint):
@@ -347,6 +348,12 @@ class Agent:
                     self._files.request(client, payload)
             case _:
                 pass
+
+    def _concerned(self, project: str, summary: messages.ProjectSummary | None) -> bool:
+        """Whether this node may have something to do: a run waits, or it holds one of the project's. How far other
+        nodes are with theirs is no hurry."""
+        waits = summary is None or any(run.state is RunState.QUEUED for run in summary.active)
+        return waits or any(key[0] == project for key in self._attempts)
 
     def _see_node(self, node: str, state: NodeState | None) -> None:
         if node == self.identity.node:

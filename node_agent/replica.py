@@ -1,12 +1,14 @@
 """Documents of one kind as this agent knows them, fresh by hints, by its own writes and by listings (design 3, 4).
 
 A hint only says that a document should be read; what is true stands in the store. Reads of one
-document are coalesced: however many hints arrive, at most one read runs and one more waits.
+document are coalesced: however many hints arrive, at most one read runs and one more waits, and none
+is made for a revision that is known by then.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from typing import Generic, Protocol, TypeVar
@@ -14,6 +16,10 @@ from typing import Generic, Protocol, TypeVar
 from winslow.errors import InvalidInput, NotFound, WinslowError
 from winslow.store.conditional import Revised, Version
 from winslow.store.port import ObjectInfo
+
+LATER = 0.3
+"""Seconds that a hint which is in no hurry waits for the next one. An attempt's life is four revisions in quick
+succession; below the second after which the next in rank claims what it believes to be still on offer."""
 
 D = TypeVar("D", bound=Revised)
 D_contra = TypeVar("D_contra", contravariant=True)
@@ -37,7 +43,8 @@ class Replica(Generic[D]):
         self._on_change = on_change
         self._known: dict[str, Version[D]] = {}
         self._reading: dict[str, asyncio.Task[None]] = {}
-        self._again: set[str] = set()
+        self._again: dict[str, float] = {}  # the revision to read for; infinite where it was not told
+        self._later: dict[str, tuple[asyncio.TimerHandle, float]] = {}  # and the revision to read for then
         self._unreadable: dict[str, tuple[str, InvalidInput]] = {}  # by name: its ETag and what is wrong
 
     def get(self, name: str) -> D | None:
@@ -59,16 +66,33 @@ class Replica(Generic[D]):
         """A sentence where a document cannot be read; empty where all is well."""
         return next((str(error) for _, error in self._unreadable.values()), "")
 
-    def hint(self, name: str, revision: int | None) -> None:
-        """Somebody says there is a newer version; None where the revision is not told."""
-        known = self.get(name)
-        if revision is not None and known is not None and known.revision >= revision:
+    def hint(self, name: str, revision: int | None, *, hurry: bool = True) -> None:
+        """Somebody says there is a newer version; None where the revision is not told. Without `hurry` it is read
+        within LATER."""
+        wanted = math.inf if revision is None else revision
+        if self._has(name, wanted):
             return
-        self._schedule(name)
+        if hurry:
+            self._schedule(name, wanted)
+        elif name in self._later:
+            timer, before = self._later[name]
+            self._later[name] = timer, max(before, wanted)
+        else:
+            timer = asyncio.get_running_loop().call_later(LATER, self._on_time, name)
+            self._later[name] = timer, wanted
 
-    def _schedule(self, name: str) -> None:
+    def _has(self, name: str, revision: float) -> bool:
+        known = self.get(name)
+        return known is not None and known.revision >= revision
+
+    def _on_time(self, name: str) -> None:
+        _, wanted = self._later.pop(name)
+        if not self._has(name, wanted):
+            self._schedule(name, wanted)
+
+    def _schedule(self, name: str, revision: float) -> None:
         if name in self._reading:
-            self._again.add(name)
+            self._again[name] = max(revision, self._again.get(name, 0))
             return
         task = asyncio.get_running_loop().create_task(self._read(name), name=f"read {name}")
         self._reading[name] = task
@@ -80,9 +104,9 @@ class Replica(Generic[D]):
             pass  # the next listing reads it, and the agent shows what is wrong in its presence
         finally:
             self._reading.pop(name, None)
-            if name in self._again:
-                self._again.discard(name)
-                self._schedule(name)
+            again = self._again.pop(name, None)
+            if again is not None and not self._has(name, again):
+                self._schedule(name, again)
 
     async def refresh(self, name: str) -> D | None:
         """Read one document now. Raises InvalidInput, StoreUnreachable."""
@@ -130,6 +154,8 @@ class Replica(Generic[D]):
 
     async def close(self) -> None:
         """Stop reading."""
+        for timer, _ in self._later.values():
+            timer.cancel()
         tasks = list(self._reading.values())
         for task in tasks:
             task.cancel()
