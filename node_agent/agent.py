@@ -50,6 +50,10 @@ from winslow.store.wishes import Wishes
 FETCH_RATE = 100e6
 """Bytes per second to assume for fetching inputs and images: a 1 Gbit/s link, a little less than full."""
 
+PRICE_SECONDS = 10.0
+"""How old a listing may be that a price is made from: a price is an estimate, and what was stored since then is in
+no node's cache, so it costs all the same."""
+
 SAMPLE_SECONDS = 2.0
 HISTORY_SECONDS = 30.0
 PRESENCE_SECONDS = 30.0
@@ -558,8 +562,8 @@ class Agent:
         loop = asyncio.get_running_loop()
 
         def bytes_to_fetch() -> int:
-            plan = needs.find(self._store, project, run, attempt=run.next_k).plan
-            return self._tools.bytes_to_fetch(plan)
+            found = needs.find(self._tools.sources, project, run, attempt=run.next_k, age=PRICE_SECONDS)
+            return self._tools.bytes_to_fetch(found.plan)
 
         try:
             fetch, present = await asyncio.gather(

@@ -183,6 +183,7 @@ class Attempt:
                 outcome = failed(Reason.STORAGE, str(error))
             else:
                 manifests = collected.manifests
+                self._tools.sources.keep(manifests.workspace, collected.workspace)  # for the next stage
                 for note in collected.notes:
                     held.telling.event("collect", note)
                 changes = collected.changes

@@ -23,6 +23,7 @@ from winslow.project import Manifests
 from winslow.store import layout
 from winslow.store.files import upload_file
 from winslow.store.layout import Area
+from winslow.store.pool import in_parallel
 from winslow.store.port import ObjectStore
 from winslow.workspace import Delta, Difference, Entry, Found, Manifest, changed, difference, encode, overlay
 
@@ -32,10 +33,11 @@ _MAX_NOTES = 100
 
 @dataclass(frozen=True)
 class Collected:
-    """What was stored. `changes` compares the workspace with the one the run took over; `notes` are sentences
-    about what could not be kept; bytes are those this call sent."""
+    """What was stored. `workspace` is the manifest of it; `changes` compares it with the one the run took over;
+    `notes` are sentences about what could not be kept; bytes are those this call sent."""
 
     manifests: Manifests
+    workspace: Manifest
     changes: Difference
     outputs: int
     notes: tuple[str, ...]
@@ -62,12 +64,16 @@ def collect(
     if len(notes) > _MAX_NOTES:
         notes = (*notes[:_MAX_NOTES], f"and {len(notes) - _MAX_NOTES} more like these")
     changes = difference(placed.before, workspace)
-    keys = Manifests(
-        workspace=work.publish("workspace", workspace, parent=placed.parent, deleted=changes.removed),
-        output=work.publish("output", output, parent="", deleted=()),
-    )
+    kept = work.manifest(workspace, parent=placed.parent, deleted=changes.removed)
+    made: tuple[tuple[Area, Manifest], ...] = (("workspace", kept), ("output", work.manifest(output)))
+    keys = in_parallel(len(made), "manifests", lambda number: work.publish(*made[number]), range(len(made)))
     return Collected(
-        manifests=keys, changes=changes, outputs=len(output), notes=notes, bytes_uploaded=work.uploaded.total
+        manifests=Manifests(workspace=keys[0], output=keys[1]),
+        workspace=kept,
+        changes=changes,
+        outputs=len(output),
+        notes=notes,
+        bytes_uploaded=work.uploaded.total,
     )
 
 
@@ -121,10 +127,12 @@ class _Work:
         split = changed((), {}, scan.found)
         return _in_order((*split.known, *self._stored("output", root, split.unread))), scan.notes
 
-    def publish(self, area: Area, entries: Sequence[Entry], *, parent: str, deleted: tuple[str, ...]) -> str:
-        """Write the manifest, when everything it points to is there; its key."""
+    def manifest(
+        self, entries: Sequence[Entry], *, parent: str = "", deleted: tuple[str, ...] = ()
+    ) -> Manifest:
+        """Of this attempt."""
         at = self._placed
-        manifest = Manifest(
+        return Manifest(
             project=at.project,
             run=at.run,
             attempt=at.attempt,
@@ -132,6 +140,10 @@ class _Work:
             entries=tuple(entries),
             deleted=deleted,
         )
+
+    def publish(self, area: Area, manifest: Manifest) -> str:
+        """Write a manifest, when everything it points to is there; its key."""
+        at = self._placed
         key = layout.manifest(at.project, at.run, at.attempt, area)
         self._store.put(key, encode(manifest), content_type="application/json")
         return key

@@ -28,6 +28,7 @@ from node_agent.places import Placer
 from node_agent.runtime.docker import DockerRuntime
 from node_agent.runtime.port import ContainerRuntime, RuntimeFailure
 from node_agent.runtime.process import ProcessRuntime
+from node_agent.sources import Sources
 from node_agent.strategy import choose_strategy
 from node_agent.tools import Tools
 from winslow.config import AgentSettings, Config
@@ -134,6 +135,7 @@ async def _serve(config: Config, settings: AgentSettings, data: DataDirectory) -
                 clock=clock,
                 executor=executor,
                 store=store,
+                sources=Sources(store, monotonic=clock.monotonic),
                 mirror=mirror,
                 journals=journals,
                 spools=data.path / "spool",

@@ -1,6 +1,7 @@
 """Which objects a run has to have on its node, and where its stage will find them (design 6, Places; 8).
 
-The same plan prices a bid and fills the directories. Everything here blocks on the store.
+The same plan prices a bid, from answers that may be a little old, and fills the directories. Everything here
+blocks on the store.
 """
 
 from __future__ import annotations
@@ -11,12 +12,11 @@ from dataclasses import dataclass
 from node_agent import environment
 from node_agent.environment import INPUT, RESOURCES, Wanted
 from node_agent.places import Placement, PlacePlan, placement, source_of
+from node_agent.sources import Sources
 from winslow import address, workspace
 from winslow.errors import InvalidInput, NotFound
-from winslow.project import Project, Run, Tombstone
+from winslow.project import Project, Run
 from winslow.store import layout
-from winslow.store.documents import Documents
-from winslow.store.port import ObjectStore
 from winslow.workspace import Entry, EntryType, Manifest
 
 
@@ -28,17 +28,18 @@ class Needs:
     missing: tuple[str, ...] = ()
 
 
-def find(store: ObjectStore, project: Project, run: Run, *, attempt: int) -> Needs:
-    """Resolve every address the run names. Raises StoreUnreachable; what is not there is in `missing`."""
+def find(sources: Sources, project: Project, run: Run, *, attempt: int, age: float = 0.0) -> Needs:
+    """Resolve every address the run names, with listings that may be `age` seconds old. Raises StoreUnreachable;
+    what is not there is in `missing`."""
     trees: dict[str, dict[str, Placement]] = {RESOURCES: {}, INPUT: {}}
     missing: list[str] = []
-    for each in _below(store, layout.project_input(project.id), at=""):
+    for each in _below(sources, layout.project_input(project.id), at="", age=age):
         trees[INPUT][each.path] = each
     for wanted in _wanted(project, run, missing):
         root = INPUT if wanted.target.startswith(INPUT + "/") or wanted.target == INPUT else RESOURCES
         at = wanted.target.removeprefix(root).lstrip("/")
         try:
-            for each in _placements(store, project, wanted, at):
+            for each in _placements(sources, project, wanted, at, age=age):
                 trees[root][each.path] = each
         except NotFound:
             missing.append(f"{wanted.name}: there is no such file in the store")
@@ -47,7 +48,7 @@ def find(store: ObjectStore, project: Project, run: Run, *, attempt: int) -> Nee
     manifest, parent = None, ""
     if run.workspace_from is not None:
         try:
-            manifest, parent = _workspace(store, project, run.workspace_from)
+            manifest, parent = _workspace(sources, project, run.workspace_from)
         except (NotFound, InvalidInput) as error:
             missing.append(str(error))
     plan = PlacePlan(
@@ -70,37 +71,39 @@ def _wanted(project: Project, run: Run, missing: list[str]) -> tuple[Wanted, ...
         return ()
 
 
-def _placements(store: ObjectStore, project: Project, wanted: Wanted, at: str) -> tuple[Placement, ...]:
+def _placements(
+    sources: Sources, project: Project, wanted: Wanted, at: str, *, age: float
+) -> tuple[Placement, ...]:
     where = wanted.where
     if where.place == "resources":
-        return _object_or_folder(store, layout.RESOURCES + where.path, at, folder=where.folder)
+        return _object_or_folder(sources, layout.RESOURCES + where.path, at, folder=where.folder, age=age)
     if where.place == "input":
         key = layout.project_input(where.project) + where.path
-        return _object_or_folder(store, key, at, folder=where.folder)
-    other: Project | Tombstone = project
-    if where.project != project.id:
-        other = Documents(store).read(where.project).document
-    if not isinstance(other, Project):
-        raise NotFound(f"project '{where.project}' was deleted")
-    entries = workspace.overlay(*_manifests(store, other, where.run))
+        return _object_or_folder(sources, key, at, folder=where.folder, age=age)
+    other = project if where.project == project.id else sources.project(where.project)
+    entries = workspace.overlay(*_manifests(sources, other, where.run))
     return _taken(entries, where.path, at=at, of=address.text(where))
 
 
-def _object_or_folder(store: ObjectStore, key: str, at: str, *, folder: bool) -> tuple[Placement, ...]:
+def _object_or_folder(
+    sources: Sources, key: str, at: str, *, folder: bool, age: float
+) -> tuple[Placement, ...]:
     if not folder:
         try:
-            found = placement(store.stat(key), at)
+            found = placement(sources.stat(key, age=age), at)
             return (found,) if found else ()
         except NotFound:
             pass  # perhaps a folder, written without its slash
-    below = _below(store, key.rstrip("/") + "/", at=at)
+    below = _below(sources, key.rstrip("/") + "/", at=at, age=age)
     if not below:
         raise NotFound(f"nothing is stored below {key}")
     return below
 
 
-def _below(store: ObjectStore, prefix: str, *, at: str) -> tuple[Placement, ...]:
-    each = (placement(info, _join(at, info.key.removeprefix(prefix))) for info in store.walk(prefix))
+def _below(sources: Sources, prefix: str, *, at: str, age: float) -> tuple[Placement, ...]:
+    each = (
+        placement(info, _join(at, info.key.removeprefix(prefix))) for info in sources.below(prefix, age=age)
+    )
     return tuple(found for found in each if found is not None)
 
 
@@ -130,16 +133,16 @@ def _join(*parts: str) -> str:
     return "/".join(part for part in parts if part)
 
 
-def _workspace(store: ObjectStore, project: Project, n: int) -> tuple[Manifest, str]:
+def _workspace(sources: Sources, project: Project, n: int) -> tuple[Manifest, str]:
     source = project.run(n)
     if source is None or not source.manifests.workspace:
         raise NotFound(f"{project.id}: run #{n} left no workspace")
     key = source.manifests.workspace
-    return workspace.decode(store.get(key).data, key=key, project=project.id), key
+    return sources.manifest(key, project=project.id), key
 
 
-def _manifests(store: ObjectStore, project: Project, n: int | None) -> Iterable[Manifest]:
+def _manifests(sources: Sources, project: Project, n: int | None) -> Iterable[Manifest]:
     if n is not None:
-        return [_workspace(store, project, n)[0]]
+        return [_workspace(sources, project, n)[0]]
     keys = [run.manifests.output for run in project.runs if run.state.ended and run.manifests.output]
-    return [workspace.decode(store.get(key).data, key=key, project=project.id) for key in keys]
+    return [sources.manifest(key, project=project.id) for key in keys]

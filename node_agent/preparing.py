@@ -77,23 +77,25 @@ async def _image(held: Held, run: Run) -> str:
             kind="refused_by_node",
             hint="its configuration says which: [agent] images",
         )
-    runtime = tools.runtime
-    if await held.engine(lambda: runtime.has_image(image)):
-        return await held.engine(lambda: runtime.ensure_image(image, lambda _done, _all: None))
-    held.telling.event("pull", f"pulling image {image}")
+    pulling = False
 
     def progress(done: int, total: int) -> None:
+        nonlocal pulling
+        if not pulling:
+            pulling = True
+            held.telling.event("pull", f"pulling image {image}")
         held.telling.progress(Phase.PULL, done=done, total=total)
 
-    digest = await held.engine(lambda: runtime.ensure_image(image, progress))
-    held.telling.event("pulled", f"image {image} is here")
+    digest = await held.engine(lambda: tools.runtime.ensure_image(image, progress))
+    if pulling:
+        held.telling.event("pulled", f"image {image} is here")
     return digest
 
 
 async def _place(held: Held, run: Run) -> None:
     tools, project, k = held.tools, held.project, held.journal.attempt
     found = await held.patiently(
-        lambda: held.blocking(lambda: needs.find(tools.store, project, run, attempt=k))
+        lambda: held.blocking(lambda: needs.find(tools.sources, project, run, attempt=k))
     )
     if found.missing:
         raise NotFound("; ".join(found.missing))

@@ -15,6 +15,7 @@ from node_agent.journal import Journals
 from node_agent.mirror import Mirror
 from node_agent.places import PlacePlan, Placer
 from node_agent.runtime.port import ContainerRuntime
+from node_agent.sources import Sources
 from winslow.store.port import ObjectStore
 
 
@@ -29,6 +30,7 @@ class Tools:
     clock: Clock
     executor: Executor
     store: ObjectStore
+    sources: Sources
     mirror: Mirror
     journals: Journals
     spools: Path  # where logs lie until the attempt is gone

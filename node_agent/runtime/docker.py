@@ -91,8 +91,8 @@ class DockerRuntime:
         return True
 
     async def has_image(self, image: str) -> bool:
-        """Whether the engine has it."""
-        return await self._images.digest(image) is not None
+        """Whether the engine has it, or had it a moment ago."""
+        return await self._images.present(image)
 
     async def ensure_image(self, image: str, progress: PullProgress) -> str:
         """Pull it unless present. Raises RuntimeFailure(image_unavailable)."""

@@ -16,6 +16,7 @@ from docker.utils import parse_repository_tag
 from node_agent.runtime.engine import AWAY, Answer, Engine, said, unreachable
 from node_agent.runtime.port import PullProgress, RuntimeFailure
 
+_SEEN_SECONDS = 10.0
 _DONE = {"Already exists", "Pull complete", "Download complete"}
 
 
@@ -53,6 +54,14 @@ class Images:
         self._engine = engine
         self._stall = stall
         self._pulls: dict[str, _Pull] = {}
+        self._seen: dict[str, float] = {}  # image -> the loop's time when it was there last
+
+    async def present(self, image: str) -> bool:
+        """Whether it is there, or was within the last 10 s. Raises RuntimeFailure."""
+        seen = self._seen.get(image)
+        if seen is not None and asyncio.get_running_loop().time() - seen < _SEEN_SECONDS:
+            return True
+        return await self.digest(image) is not None
 
     async def digest(self, image: str) -> str | None:
         """The present image's repository digest, else its id; None where it is not present."""
@@ -63,11 +72,13 @@ class Images:
         try:
             found = await self._engine.call(lambda client: _inspect(client, image))
         except docker.errors.ImageNotFound:
+            self._seen.pop(image, None)
             return None
         except docker.errors.APIError as error:
             raise RuntimeFailure(
                 f"image '{image}': {said(error)}", kind="image_unavailable", hint="check the stage's `image`"
             ) from error
+        self._seen[image] = asyncio.get_running_loop().time()
         digests = found.get("RepoDigests") or []
         return str(digests[0]).partition("@")[2] if digests else str(found["Id"])
 
@@ -82,6 +93,7 @@ class Images:
             pull = self._pulls[image] = _Pull()
             pull.task = asyncio.create_task(self._fetch(image, pull), name=f"pull {image}")
         pull.listeners.append(progress)
+        progress(0, 0)
         try:
             await asyncio.shield(pull.task)
         finally:

@@ -148,10 +148,11 @@ class ContainerRuntime(Protocol):
         """Whether mounts with `lower` work for directories below `directory` (which exists); tried, not guessed."""
 
     async def has_image(self, image: str) -> bool:
-        """Whether `ensure_image` would have nothing to fetch."""
+        """Whether `ensure_image` would have nothing to fetch; for a price: it may have been so 10 s ago."""
 
     async def ensure_image(self, image: str, progress: PullProgress) -> str:
-        """Make the image present and return its digest (or id). Raises RuntimeFailure(image_unavailable)."""
+        """Make the image present and return its digest (or id); `progress` is called first, with zeros, when it has
+        to be fetched. Raises RuntimeFailure(image_unavailable)."""
 
     async def create(self, spec: ContainerSpec) -> str:
         """Create, do not start; the container's id. Idempotent by `spec.name`: an existing one is returned."""

@@ -170,15 +170,19 @@ async def test_two_attempts_pull_an_image_once(
         return real(image)
 
     monkeypatch.setattr(images, "_open", counted)
+    told: list[tuple[int, int]] = []
     first, second = await asyncio.gather(
-        runtime.ensure_image(pushed, lambda done, total: None),
+        runtime.ensure_image(pushed, lambda done, total: told.append((done, total))),
         runtime.ensure_image(pushed, lambda done, total: None),
     )
     assert first == second
     assert first.startswith("sha256:")
     assert opened == [pushed]
     assert await runtime.has_image(pushed)
-    assert await runtime.ensure_image(pushed, lambda done, total: None) == first
+    assert told[0] == (0, 0)  # a pull is told of before its first byte
+    told.clear()
+    assert await runtime.ensure_image(pushed, lambda done, total: told.append((done, total))) == first
+    assert not told
 
 
 async def test_one_of_two_may_give_up_a_pull(runtime: DockerRuntime, pushed: str) -> None:
