@@ -87,7 +87,7 @@ class Editor:
     def open(self, path: Path) -> None:
         """Returns when the editor has ended. Raises UsageError where it is not there, Refused where it ended with
         an error (`:cq` in vi), Interrupted for SIGHUP and SIGTERM, which it is sent on."""
-        with _signals():
+        with _signals() as ending:
             try:
                 process = subprocess.Popen([*self.command, str(path)])
             except OSError as error:
@@ -95,15 +95,9 @@ class Editor:
                     f"the editor {self.command[0]} cannot be started: {error.strerror}",
                     hint="set VISUAL or EDITOR, for example: export EDITOR=nano",
                 ) from None
-            try:
-                code = process.wait()
-            except _Signal as caught:
-                process.send_signal(caught.number)
-                with suppress(subprocess.TimeoutExpired):  # it saves what it can, with or without a terminal
-                    process.wait(timeout=EDITOR_SECONDS)
-                raise Interrupted(
-                    f"interrupted by {caught.number.name} while {self.command[0]} was open"
-                ) from None
+            code = ending.wait(process)
+        if ending.by is not None:
+            raise Interrupted(f"interrupted by {ending.by.name} while {self.command[0]} was open")
         if code:
             raise Refused(f"{self.command[0]} ended with exit code {code}: nothing was stored")
 
@@ -217,34 +211,56 @@ def _unchanged(draft: Draft, began: str) -> bool:
         return False
 
 
-class _Signal(BaseException):
-    def __init__(self, number: signal.Signals) -> None:
-        self.number = number
+class _Now(BaseException):
+    """Ends a wait from within a signal's handler."""
+
+
+class _Ending:
+    """What ends the program while its editor is open: `by` is the first signal that asked for it."""
+
+    def __init__(self) -> None:
+        self.by: signal.Signals | None = None
+        self._waits = False
+
+    def wait(self, process: subprocess.Popen[bytes]) -> int | None:
+        """The process's exit code; None where it has not ended some seconds after it was sent the signal."""
+        try:
+            self._waits = True
+            if self.by is None:
+                return process.wait()
+        except _Now:
+            pass
+        finally:
+            self._waits = False
+        if self.by is not None:
+            process.send_signal(self.by)
+        with suppress(subprocess.TimeoutExpired):  # it saves what it can, with or without a terminal
+            return process.wait(timeout=EDITOR_SECONDS)
+        return None
+
+    def handle(self, number: int, _frame: FrameType | None) -> None:
+        """The first signal ends the wait; more of them say nothing new."""
+        first, self.by = self.by is None, self.by or signal.Signals(number)
+        if first and self._waits:
+            raise _Now
 
 
 @contextmanager
-def _signals() -> Iterator[None]:
+def _signals() -> Iterator[_Ending]:
     """While an editor has the terminal, ctrl+c is the editor's, and what ends the program is told to the editor.
 
     Handlers do not outlive an exec, so the editor starts with its own. Only the main thread can set them."""
+    ending = _Ending()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield ending
         return
-
-    caught: list[int] = []
-
-    def end(number: int, _frame: FrameType | None) -> None:
-        caught.append(number)
-        if len(caught) == 1:
-            raise _Signal(signal.Signals(number))
-
     heard = [
         number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN
     ]  # as nohup sets it
-    before = {number: signal.signal(number, end) for number in heard}
+    before = {number: signal.signal(number, ending.handle) for number in heard}
     before[signal.SIGINT] = signal.signal(signal.SIGINT, lambda _number, _frame: None)
     try:
-        yield
+        yield ending
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
