@@ -6,6 +6,7 @@ Whatever needs store or engine while they are away waits, and says so; nothing i
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import Any, NoReturn, TypeVar
@@ -54,6 +55,8 @@ class Held:
         self.leaving = False  # the agent stops: threads give up what they do
         self.known_run: Run | None = None  # as the document had it last
         self._project: Project | None = None
+        self._writing = threading.Lock()
+        self._made = self._written = 0  # journals, counted
 
     # -- what the document says
 
@@ -226,14 +229,26 @@ class Held:
         """The journal at a later step; when this returns, a power cut cannot take it back."""
         times = {**self.journal.times, step.value: self.tools.clock.wall()}
         self.journal = self.journal.advance(step, times=times, **changes)
-        journal = self.journal
-        await self.blocking(lambda: self.tools.journals.write(journal))
+        await self.write(self.journal)
 
     async def note(self, **changes: Any) -> None:
         """As `record`, at the same step."""
         self.journal = self.journal.advance(self.journal.step, **changes)
-        journal = self.journal
-        await self.blocking(lambda: self.tools.journals.write(journal))
+        await self.write(self.journal)
+
+    async def write(self, journal: AttemptJournal) -> None:
+        """Put a journal on the disk. Two tasks may do so at once, and a thread goes on when its task is cancelled:
+        what was asked for last stays."""
+        self._made += 1
+        number = self._made
+
+        def write() -> None:
+            with self._writing:
+                if number > self._written:
+                    self.tools.journals.write(journal)
+                    self._written = number
+
+        await self.blocking(write)
 
     async def placed(self) -> Placed:
         """Its directories, for what is to be stored under its number. Raises InvalidInput where they are gone."""

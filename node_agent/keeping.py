@@ -62,7 +62,7 @@ class Keeping:
                 return False
             old = held.journal
             wanting = old.wanting(attempt, tools.clock.new_id())
-            await held.blocking(lambda: tools.journals.write(wanting))
+            await held.write(wanting)
             held.journal = wanting
             event = Claimed(
                 id=tools.clock.new_id(),
@@ -95,5 +95,5 @@ class Keeping:
         prefix = layout.attempt(old.project, old.run, old.attempt)
         await held.patiently(lambda: held.blocking(lambda: tools.store.delete_prefix(prefix)))
         new = old.renumbered()
-        await held.blocking(lambda: tools.journals.write(new))
+        await held.write(new)
         return new

@@ -36,7 +36,8 @@ class LogShipper:
     """One attempt's log and events, for one life of an agent; `async with` it.
 
     `directory` holds the spools. `publish(offset, bytes)` gets live batches, each of whole records; it must
-    not block and may drop. `told` is called, at most once per batch, after `percent` or `results` changed.
+    not block and may drop. `told` is called, at most once per batch, after `percent` or `results` changed, `grew`
+    when the log on disk has more bytes: so many in all.
     `now` is RFC 3339 UTC, for people; `limit` the cap in bytes of the archive."""
 
     def __init__(
@@ -59,6 +60,7 @@ class LogShipper:
         self._now = now
         self._limit = limit
         self._told = told
+        self.grew: Callable[[int], None] = lambda _: None
         self._executor = executor
         self._scan = Scan(max_results=MAX_RESULTS, max_bytes=MAX_RESULT_BYTES)
         self._had: dict[Stream, int] = dict.fromkeys(_STREAMS, 0)
@@ -92,6 +94,11 @@ class LogShipper:
     def results(self) -> dict[str, str]:
         """The stage's results so far."""
         return dict(self._scan.results)
+
+    @property
+    def path(self) -> Path:
+        """The archive on disk."""
+        return self._log.path
 
     @property
     def size(self) -> int:
@@ -276,6 +283,7 @@ class LogShipper:
         self._pending, self._pending_bytes = [], 0
         self._flushed.set()
         self._log_copy.grew()
+        self.grew(self._log.size)
         for start in _batches(data):
             self._publish(offset + start[0], data[start[0] : start[1]])
 

@@ -21,7 +21,8 @@ _MOST_TEXT = 400
 
 
 class Telling:
-    """For one attempt, whose directory is `home`. `changed` is called when `phase` or `percent` changes."""
+    """For one attempt, whose directory is `home`. `changed` is called when `phase` or `percent` changes; with
+    `own_progress` the `NN %` of the log are not the stage's progress."""
 
     def __init__(
         self,
@@ -35,6 +36,7 @@ class Telling:
     ) -> None:
         self.phase: str = ""
         self.percent: float | None = None
+        self.own_progress = False
         self.spool = tools.spools / f"{home.parent.name}.{home.name}"
         """Where log and events lie until the attempt is gone."""
         self._where = {"project": project, "run": run, "attempt": attempt}
@@ -119,10 +121,14 @@ class Telling:
         """One sample of what the stage uses."""
         self._tools.publish(self._topic(topics.Stats), sample)
 
-    def _told(self) -> None:
-        self.percent = self.shipper.percent
-        self.progress(Phase.RUN, percent=self.percent)
+    def at(self, percent: float | None) -> None:
+        """How far the stage says it is."""
+        self.percent = percent
+        self.progress(Phase.RUN, percent=percent)
         self._changed()
+
+    def _told(self) -> None:
+        self.at(self.percent if self.own_progress else self.shipper.percent)
 
     def _topic(self, kind: type[Any]) -> Any:
         return kind(**self._where)

@@ -11,6 +11,7 @@ from broker.messages import Phase
 from node_agent import limits
 from node_agent.held import Displaced, Held
 from node_agent.journal import Step, sync_filesystem
+from node_agent.matching import matching
 from node_agent.outcome import stop_sentence
 from node_agent.runtime.port import ContainerStatus, RuntimeFailure
 from winslow.metrics import ContainerSample
@@ -26,17 +27,23 @@ async def watch(held: Held) -> None:
 
     Raises Displaced, also after the container was lost.
     """
-    await _Watch(held).run()
+    async with matching(held) as lines:
+        await _Watch(held).run()
+        if lines is not None:
+            await lines.finish()
 
 
 async def make_up(held: Held) -> None:
     """An earlier agent wrote the exit down; the document and the log may not have all of it yet."""
     await held.tell_started()
     await held.tell_exited()
-    if await held.gone(held.journal.container):
-        held.telling.event("log", "the container is gone: the end of its log may be missing")
-        return
-    await held.ship(held.journal.container)
+    async with matching(held) as lines:
+        if await held.gone(held.journal.container):
+            held.telling.event("log", "the container is gone: the end of its log may be missing")
+        else:
+            await held.ship(held.journal.container)
+        if lines is not None:
+            await lines.finish()
 
 
 class _Watch:

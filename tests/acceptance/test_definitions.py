@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from broker import topics
 from tests.acceptance.conftest import FleetFactory
 from tests.acceptance.fleet import MIB, PATIENCE, Fleet, Stage
 from tests.services.waiting import wait_until
@@ -67,6 +68,41 @@ def test_a_code_that_is_not_among_the_good_ones(fleet: Fleet) -> None:
     run = _ended(fleet, fleet.start(Stage("true", more={"ok_exit_codes": [3]})))
     assert run.reason is Reason.EXIT_CODE
     assert run.detail == "exit code 0, which is not among the stage's ok_exit_codes"
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_line_that_is_a_failure(fleet: Fleet, runtime: str) -> None:
+    script = "echo fine; printf 'ERROR: no \\033]0;x\\007frames' >&2; echo x > $WINSLOW_DIR_WORKSPACE/left"
+    project = fleet.start(Stage(script, tags=(runtime,), more={"fail_on": ["^WARN", "^ERROR"]}))
+    run = _ended(fleet, project)
+    assert (run.state, run.reason) == (RunState.FAILED, Reason.LOG_PATTERN)
+    assert run.detail == "wrote 'ERROR: no frames' (fail_on '^ERROR')"
+    assert run.attempt is not None and run.attempt.exit_code == 0
+    assert fleet.files(project) == {"left": b"x\n"}
+
+
+def test_a_pattern_that_takes_for_ever_harms_nobody(fleet: Fleet) -> None:
+    hard = "a" * 60 + "!"
+    script = f"i=0; while [ $i -lt 30 ]; do echo {hard}; i=$((i+1)); done; echo ERROR: seen"
+    project = fleet.start(Stage(script, more={"fail_on": ["(a+)+$", "^ERROR"]}))
+    run = _ended(fleet, project)
+    assert run.detail == "wrote 'ERROR: seen' (fail_on '^ERROR')"
+    assert fleet.event(project, "patterns").text.startswith("fail_on '(a+)+$' is given up: ")
+
+
+def test_progress_by_a_pattern_of_the_stages_own(fleet: Fleet) -> None:
+    script = "echo '99 %'; echo 'step 3 (30 of 100)'; while [ ! -e /tmp/go ]; do sleep 0.02; done"
+    project = fleet.start(Stage(script, tags=("docker",), more={"progress": r"\((\d+) of 100\)"}))
+    fleet.wait_state(project, RunState.RUNNING)
+    topic = topics.Progress(project=project, run=1, attempt=1)
+
+    def percent() -> float | None:
+        told = fleet.retained(topic.path).get(topic)
+        return told.percent if told else None
+
+    wait_until(lambda: percent() == 30, seconds=PATIENCE, what="30 %")
+    fleet.go(project)
+    assert _ended(fleet, project).state is RunState.SUCCEEDED
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -171,6 +207,19 @@ def test_a_timeout_counts_on_while_the_agent_is_dead(fleet: Fleet, runtime: str)
     assert all(journal.started == before.started for journal in after), "it began to count anew"
     run = _ended(fleet, project)
     assert (run.reason, len(run.attempts)) == (Reason.TIMEOUT, 1)
+
+
+def test_a_failing_line_is_not_forgotten_when_the_agent_dies(fleet: Fleet) -> None:
+    agent = fleet.agents["docker"]
+    script = "echo ERROR: early; while [ ! -e /tmp/go ]; do sleep 0.02; done; echo late"
+    project = fleet.start(Stage(script, tags=("docker",), more={"fail_on": ["early", "late"]}))
+    fleet.wait_state(project, RunState.RUNNING)
+    fleet.wait_live(project, b"ERROR: early")
+    agent.kill()
+    fleet.go(project)
+    agent.start().online()
+    assert _ended(fleet, project).detail == "wrote 'ERROR: early' (fail_on 'early')"
+    assert fleet.event(project, "matched").text == "wrote 'ERROR: early' (fail_on 'early')"
 
 
 def test_nothing_is_left(fleet: Fleet) -> None:
