@@ -82,9 +82,10 @@ class Answered(_Event):
 
 
 class Confirmed(_Event):
-    """Go on with the stage that asked."""
+    """Go on with the stage that asked; `stage` is the one the person saw, empty for whatever asks."""
 
     kind: Literal["confirmed"] = "confirmed"
+    stage: str = ""
 
 
 class Paused(_Event):

@@ -18,7 +18,7 @@ A run moves along this table and no other way:
 
 An event about an attempt names its run, number and claim; when that is not the current attempt
 it raises Superseded and changes nothing (fencing, invariant I2). What a person's wish makes of the next
-run stands in `steering`, what else a person changes in `particulars` and `retention`.
+run stands in `steering` and `queueing`, what else a person changes in `particulars` and `retention`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from winslow import particulars, retention, steering
+from winslow import particulars, queueing, retention, steering
 from winslow.errors import Conflict, NotFound, Refused
 from winslow.events import (
     AbortRequested,
@@ -127,6 +127,39 @@ def create(
         env=env or {},
         control=Control(next_stage=pipeline.stages[0].name),
     )
+
+
+def clone(
+    original: Project, *, id: str, event_id: str, name: str, author: str = "", at: str = "", with_input: bool = False,
+) -> Project:  # fmt: skip
+    """A new project (revision 1) with another's copy of the pipeline, environment, tags, participants and retention,
+    paused before its first stage. `with_input`: addresses of the original's uploads become its own."""
+    held = original.pipeline
+    env = dict(original.env)
+    definition = held.definition
+    if with_input:
+        env = _readdressed(env, original.id, id)
+        stages = tuple(
+            _with(stage, env=_readdressed(stage.env, original.id, id)) for stage in definition.stages
+        )
+        definition = _with(definition, env=_readdressed(definition.env, original.id, id), stages=stages)
+    made = create(id=id, event_id=event_id, name=name, pipeline=definition, source_revision=held.source_revision,
+                  source=original.source, author=author, tags=original.tags, env=env, at=at)  # fmt: skip
+    (record,) = made.recent_events
+    return made.changed(
+        participants=original.participants,
+        retention=original.retention,
+        pipeline=_with(made.pipeline, edited=held.edited),
+        recent_events=(_with(record, text=f"created as a clone of {original.id}"),),
+    )
+
+
+def _readdressed(env: dict[str, str], old: str, new: str) -> dict[str, str]:
+    before, after = f"{old}:input/", f"{new}:input/"
+    return {
+        name: after + value.removeprefix(before) if value.startswith(before) else value
+        for name, value in env.items()
+    }
 
 
 def apply(project: Project, event: Event) -> Project | Tombstone:
@@ -301,7 +334,7 @@ def _end(project: Project, run: Run, attempt: Attempt, event: Ended) -> Project:
     if not succeeded:
         return _fail(project, run, attempt, at=event.at)
     run = _move(run, "succeed", attempt)
-    return steering.follow(project.with_run(run), run, event_id=event.id, at=event.at)
+    return queueing.follow(project.with_run(run), run, event_id=event.id, at=event.at)
 
 
 def _fail(project: Project, run: Run, attempt: Attempt, *, at: str) -> Project:

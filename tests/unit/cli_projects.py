@@ -67,7 +67,20 @@ def ended(
     manifests: Manifests | None = None,
 ) -> Project:
     """Its stage has ended."""
-    project = running(project, single=single)
+    return finished(running(project, single=single), ok=ok, manifests=manifests)
+
+
+def ended_like(project: Project, *, ok: bool = True, manifests: Manifests | None = None) -> Project:
+    """The run that waits for a node has found one, and ended."""
+    n = project.runs[-1].n
+    claimed = Claimed(id=event_id(), n=n, k=1, claim="c", node="ws1", node_uuid="uuid-ws1")
+    return finished(
+        after(project, claimed, Started(id=event_id(), n=n, k=1, claim="c")), ok=ok, manifests=manifests
+    )
+
+
+def finished(project: Project, *, ok: bool = True, manifests: Manifests | None = None) -> Project:
+    """The run that runs has ended."""
     n = project.runs[-1].n
     return after(
         project,
