@@ -56,7 +56,7 @@ async def chains(
 ) -> tuple[list[float], list[float]]:
     """Seconds of each chain, and of each wait from the notice of a queued run to that of its claim."""
     client = Client(settings, say=lambda text: print(text, file=sys.stderr))
-    await asyncio.to_thread(client.apply_pipeline, definition(image, stages), source="chain")
+    await asyncio.to_thread(client.pipelines.apply, definition(image, stages), source="chain")
     durations: list[float] = []
     waits: list[float] = []
     session = Session(settings.settings.broker.url, client_id="benchmark", jitter=random.Random(0).random)
@@ -65,9 +65,9 @@ async def chains(
         await session.subscribe(topics.PROJECT_STATES)
         stream = session.messages()
         for number in range(count):
-            project = await asyncio.to_thread(client.create_project, f"chain {number}", pipeline="chain")
+            project = await asyncio.to_thread(client.projects.create, f"chain {number}", pipeline="chain")
             begin = time.monotonic()
-            started = asyncio.create_task(asyncio.to_thread(client.start, project.id))
+            started = asyncio.create_task(asyncio.to_thread(client.runs.start, project.id))
             queued: dict[int, float] = {}
             claimed: set[int] = set()
             async for received in stream:

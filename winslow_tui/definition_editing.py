@@ -20,7 +20,7 @@ class PipelineSubject:
     def __init__(self, client: Client, name: str) -> None:
         self._client = client
         self._name = name
-        self._base = client.pipeline_text(name)
+        self._base = client.pipelines.text(name)
         self._newest = self._base.head.revision  # 0 once it was deleted
 
     @property
@@ -48,13 +48,13 @@ class PipelineSubject:
 
     def store(self, text: str, *, source: str) -> str:
         """See editing."""
-        _, revision = self._client.apply_pipeline(text, source=source, if_revision=self._newest)
+        _, revision = self._client.pipelines.apply(text, source=source, if_revision=self._newest)
         return f"{self._name} revision {revision}"
 
     def meanwhile(self) -> list[str]:
         """See editing."""
         try:
-            now = self._client.pipeline_text(self._name)
+            now = self._client.pipelines.text(self._name)
         except NotFound:
             self._newest = 0
             return [f"storing makes pipeline {self._name} again"]
@@ -98,7 +98,7 @@ class CopySubject:
         changes = pipeline_changes(self._seen.pipeline.definition, definition)
         if not changes:
             return f"{self._seen.id}: its copy says this already"
-        self._client.change_pipeline(self._seen, definition)
+        self._client.projects.change_pipeline(self._seen, definition)
         return "\n".join([f"{self._seen.id}: its copy of the pipeline is changed", *map(str, changes)])
 
     def meanwhile(self) -> list[str]:

@@ -174,7 +174,7 @@ def prepare(client: Client, materials: Materials, means: Means, say: Say) -> lis
     from winslow_tui import filing
 
     text = (example() / "pipeline.yaml").read_text()
-    definition, revision = client.apply_pipeline(text, source="examples/traffic/pipeline.yaml")
+    definition, revision = client.pipelines.apply(text, source="examples/traffic/pipeline.yaml")
     stages = " → ".join(stage.name for stage in definition.stages)
     say(f"pipeline '{definition.name}' revision {revision}: {stages}")
     uploads = [
@@ -191,7 +191,7 @@ def prepare(client: Client, materials: Materials, means: Means, say: Say) -> lis
             if name in materials.files:
                 env[variable] = materials.files[name][1]
         projects.append(
-            client.create_project(
+            client.projects.create(
                 clip.removeprefix("clip-"), pipeline=definition.name, tags=["demo"], env=env
             )
         )
@@ -204,7 +204,7 @@ def run(
     """Start the projects and show what happens until all have ended; the projects as they ended."""
     board = Board(projects)
     for project in projects:
-        client.start(project.id)
+        client.runs.start(project.id)
         say(f"started {project.id}")
 
     def ended() -> bool:

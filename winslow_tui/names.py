@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from winslow.errors import Conflict, InvalidInput, NotFound
 
 MAX_NAME = 200
+MAX_TAG = 100
 _MAX_SLUG = 48
 
 
@@ -25,6 +26,16 @@ def check_name(name: str) -> str:
     if not name or len(name) > MAX_NAME or not name.isprintable():
         raise InvalidInput(f"a project's name is 1 to {MAX_NAME} printable characters")
     return name
+
+
+def check_tag(text: str) -> str:
+    """A tag's or a person's name, without blanks around it. Raises InvalidInput."""
+    text = text.strip()
+    if not text or len(text) > MAX_TAG or not text.isprintable():
+        raise InvalidInput(f"{text[:MAX_TAG]!r}: 1 to {MAX_TAG} printable characters are expected here")
+    if text.endswith("-"):
+        raise InvalidInput(f"'{text}': a '-' at the end means to remove it", hint="choose another name")
+    return text
 
 
 def pick(query: str, names: Mapping[str, str]) -> str:

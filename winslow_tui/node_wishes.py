@@ -6,8 +6,9 @@ The store has the wish; the broker tells a live node at once, and another reads 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from winslow import events
 from winslow.errors import Conflict, InvalidInput, NotFound, Refused
@@ -25,8 +26,10 @@ from winslow.node_wish import (
 from winslow.project import Project
 from winslow.store import layout
 from winslow.store.wishes import Wishes
-from winslow_tui.client import Client, Unreadable
+from winslow_tui.link import Link
 from winslow_tui.names import nearest
+from winslow_tui.nodes import Nodes
+from winslow_tui.projects import Projects, Unreadable
 from winslow_tui.waiting import OutOfReach
 
 LOOK_SECONDS = 2.0
@@ -47,23 +50,16 @@ class HeldRun:
 
 
 class NodeWishes:
-    """One person's wishes. `stamp` gives each event its id, time and author; `change` applies an event to a
-    project; `tell` does something with the broker, or says that it could not."""
+    """One person's wishes, over a link of theirs."""
 
-    def __init__(
-        self,
-        client: Client,
-        wishes: Wishes,
-        *,
-        stamp: Callable[[], dict[str, str]],
-        change: Callable[[str, events.Event], Project],
-        tell: Callable[[Callable[[], None]], None],
-    ) -> None:
-        self._client = client
-        self._wishes = wishes
-        self._stamp = stamp
-        self._change = change
-        self._tell = tell
+    def __init__(self, link: Link, nodes: Nodes, projects: Projects) -> None:
+        self._link = link
+        self._nodes = nodes
+        self._projects = projects
+
+    @cached_property
+    def _wishes(self) -> Wishes:
+        return Wishes(self._link.store, patience=self._link.patience)
 
     def read(self, node: str) -> NodeWish | None:
         """What is wanted of a node now; None where nobody ever wanted anything."""
@@ -74,13 +70,13 @@ class NodeWishes:
 
     def drain(self, node: str, *, reason: str = "") -> NodeWish:
         """Let the node take nothing new; what runs there finishes."""
-        self._check_known(node, self._client.nodes_if_known())
-        return self._wish(node, DrainWished(reason=reason, **self._stamp()))
+        self._check_known(node, self._nodes.if_known())
+        return self._wish(node, DrainWished(reason=reason, **self._link.stamp()))
 
     def undrain(self, node: str) -> NodeWish:
         """Let it take part again."""
-        self._check_known(node, self._client.nodes_if_known())
-        return self._wish(node, DrainEnded(**self._stamp()))
+        self._check_known(node, self._nodes.if_known())
+        return self._wish(node, DrainEnded(**self._link.stamp()))
 
     def label(self, node: str, *, add: Sequence[str], remove: Sequence[str]) -> tuple[str, ...]:
         """Give a node labels and take given ones away; all it has now. Raises Refused for one that its own
@@ -89,7 +85,7 @@ class NodeWishes:
             check_label(label)
         if both := sorted(set(add) & set(remove)):
             raise InvalidInput(f"the label '{both[0]}' is to be added and removed at once")
-        states = self._client.nodes_if_known()
+        states = self._nodes.if_known()
         self._check_known(node, states)
         state = next((each for each in states or () if each.node == node), None)
         configured = state.configured_labels if state is not None else ()
@@ -101,13 +97,13 @@ class NodeWishes:
                     hint=f"take it out of [agent] labels there (on {state.host if state else node}) and restart "
                     "the agent",
                 )
-        wish = self._wish(node, Labelled(add=tuple(add), remove=tuple(remove), **self._stamp()))
+        wish = self._wish(node, Labelled(add=tuple(add), remove=tuple(remove), **self._link.stamp()))
         return effective_labels(configured, wish)
 
     def held(self, node: str) -> list[HeldRun]:
         """The runs that documents say the node has; a project that cannot be read is told of."""
         found = []
-        for project in self._client.projects():
+        for project in self._projects.all():
             if isinstance(project, Project):
                 found += [
                     HeldRun(project.id, run.n, run.attempt.k, run.attempt.claim, run.stage.name)
@@ -115,14 +111,14 @@ class NodeWishes:
                     if run.state.held and run.attempt is not None and run.attempt.node == node
                 ]
             elif isinstance(project, Unreadable):
-                self._client.say(
+                self._link.say(
                     f"{project.id} cannot be read: whether '{node}' has something of it is unknown"
                 )
         return found
 
     def check_forgettable(self, node: str) -> None:
         """Raises Refused while the node is there, NotFound for one that never was, BrokerUnreachable."""
-        states = self._client.nodes()
+        states = self._nodes.all()
         self._check_known(node, states)
         for state in states:
             if state.node == node and state.presence is not Presence.OFFLINE:
@@ -136,7 +132,7 @@ class NodeWishes:
         """Remove a node for good; the runs that it had, now lost: their retry rules decide. Doing it again
         finishes what was cut. Raises as `check_forgettable`."""
         self.check_forgettable(node)
-        event = Forgotten(**self._stamp())
+        event = Forgotten(**self._link.stamp())
         self._wish(node, event)
         lost = []
         for each in self.held(node):
@@ -145,15 +141,15 @@ class NodeWishes:
                 k=each.attempt,
                 claim=each.claim,
                 detail=f"node {node} was removed from the site by {event.by}",
-                **self._stamp(),
+                **self._link.stamp(),
             )
             try:
-                self._change(each.project, loss)
+                self._link.change(each.project, loss)
             except (Conflict, Refused, NotFound):
                 continue  # it has moved on since it was read
             lost.append(each)
-        self._client.store.delete(layout.alive(node))
-        self._tell(lambda: self._clear(node))
+        self._link.store.delete(layout.alive(node))
+        self._link.broker(lambda: self._clear(node))
         return lost
 
     def wait_drained(self, node: str, *, timeout: float | None) -> None:
@@ -182,12 +178,12 @@ class NodeWishes:
             if latest is not None and latest.presence is not Presence.OFFLINE:
                 return False
             if not said:
-                self._client.say(f"node '{node}' is away; waiting until no project says that it has a run")
+                self._link.say(f"node '{node}' is away; waiting until no project says that it has a run")
                 said = True
             return not self.held(node)
 
         if not live.wait_for(
-            self._client.config,
+            self._link.config,
             topics.NodeState(node=node).path,
             look,
             every=LOOK_SECONDS,
@@ -209,7 +205,7 @@ class NodeWishes:
         if node in names or self.read(node) is not None:
             return
         try:
-            self._client.store.get(layout.alive(node))
+            self._link.store.get(layout.alive(node))
         except NotFound:
             raise NotFound(
                 f"there is no node '{node}'", hint=nearest(node, names, "winslow node list")
@@ -220,11 +216,11 @@ class NodeWishes:
         from winslow_tui import live
 
         wish = self._wishes.update(node, event).document
-        self._tell(lambda: live.publish(self._client.config, [wish_notice(wish)]))
+        self._link.broker(lambda: live.publish(self._link.config, [wish_notice(wish)]))
         return wish
 
     def _clear(self, node: str) -> None:
         from broker.notices import topics_of_node
         from winslow_tui import live
 
-        live.publish(self._client.config, [(topic, None) for topic in topics_of_node(node)])
+        live.publish(self._link.config, [(topic, None) for topic in topics_of_node(node)])

@@ -242,7 +242,7 @@ class Fleet:
 
     def nodes(self) -> dict[str, NodeState]:
         """The nodes as the broker shows them."""
-        return {node.node: node for node in self.client.nodes()}
+        return {node.node: node for node in self.client.nodes.all()}
 
     # -- projects
 
@@ -267,13 +267,13 @@ class Fleet:
                 for stage in stages
             ],
         }
-        self.client.apply_pipeline(json.dumps(definition), source=name)  # JSON is YAML
-        return self.client.create_project(name, pipeline=name, env=env).id
+        self.client.pipelines.apply(json.dumps(definition), source=name)  # JSON is YAML
+        return self.client.projects.create(name, pipeline=name, env=env).id
 
     def start(self, *stages: Stage, env: Mapping[str, str] | None = None) -> str:
         """A new project, started; its id."""
         project = self.project(*stages, env=env)
-        self.client.start(project)
+        self.client.runs.start(project)
         return project
 
     def document(self, project: str) -> Project:

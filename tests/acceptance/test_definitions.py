@@ -11,6 +11,7 @@ from tests.acceptance.conftest import FleetFactory
 from tests.acceptance.fleet import MIB, PATIENCE, Fleet, Stage
 from tests.services.waiting import wait_until
 from winslow.project import Reason, Run, RunState
+from winslow_tui.changes import Changes
 
 RUNTIMES = ("docker", "process")
 FOR_EVER = "while :; do sleep 0.05; done"
@@ -136,7 +137,7 @@ def test_an_abort_gives_the_stages_own_grace(fleet: Fleet, runtime: str) -> None
     project = fleet.start(Stage(script, tags=(runtime,), more={"stop_grace": "1h"}))
     fleet.wait_state(project, RunState.RUNNING)
     fleet.wait_live(project, b"up\n")
-    fleet.client.abort(project)
+    fleet.client.runs.abort(project)
     assert _ended(fleet, project).reason is Reason.ABORTED
     assert fleet.written(project) == b"up\nsaved\n"
 
@@ -179,9 +180,9 @@ def test_files_of_earlier_runs(fleet: Fleet, runtime: str) -> None:
         Stage(train, name="train", tags=(runtime,)),
         Stage(use, name="use", tags=(runtime,), more={"inputs": ["#train:model/"], "workspace": "empty"}),
     )
-    fleet.client.start(project, single=True)
+    fleet.client.runs.start(project, changes=Changes(single=True))
     fleet.wait_idle(project)
-    fleet.client.start(project, stage="use", env={"OLD": f"{project}#1:old"})
+    fleet.client.runs.start(project, stage="use", changes=Changes(env={"OLD": f"{project}#1:old"}))
     _, run = fleet.wait_idle(project).runs
     assert (run.state, run.detail) == (RunState.SUCCEEDED, "")
     assert fleet.written(project, run=2) == b"w\nw\nn\nmodel\n"

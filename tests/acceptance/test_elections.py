@@ -112,11 +112,11 @@ def test_a_busy_node_loses_to_an_idle_one_and_waiting_is_explained(fleet: Fleet)
     assert told["waits"] == "needs 64 cores; best node ws1 has 2"
     assert fleet.run(waiting).state is RunState.QUEUED
 
-    fleet.client.abort(huge)
-    fleet.client.abort(running)
+    fleet.client.runs.abort(huge)
+    fleet.client.runs.abort(running)
     run = fleet.wait_state(waiting, RunState.SUCCEEDED)
     assert _won(run) == busy, "the node that became free takes it"
-    fleet.client.abort(second)
+    fleet.client.runs.abort(second)
     fleet.wait_idle(second)
     fleet.assert_clean()
     fleet.assert_topics_true()

@@ -44,7 +44,7 @@ def test_a_stage_outlives_that_its_document_cannot_be_read(fleet: Fleet) -> None
 
     for project, data in zip((kept, left), documents.values(), strict=True):
         fleet.store.put(layout.project_document(project), data)
-        fleet.client.pause(project)  # which tells the agent that there is something to read
+        fleet.client.runs.pause(project)  # which tells the agent that there is something to read
     fleet.go(left)
     for project in (kept, left):
         run = fleet.wait_state(project, RunState.SUCCEEDED)

@@ -29,9 +29,9 @@ def start(fleet: Fleet, *, retries: int, lost_after: str = "5s", tag: str = "") 
         "retry": {"max": retries, "on": ["node_lost"]},
         "lost_after": lost_after,
     }
-    fleet.client.apply_pipeline(json.dumps({"name": name, "stages": [stage]}), source=name)
-    project = fleet.client.create_project(name, pipeline=name).id
-    fleet.client.start(project)
+    fleet.client.pipelines.apply(json.dumps({"name": name, "stages": [stage]}), source=name)
+    project = fleet.client.projects.create(name, pipeline=name).id
+    fleet.client.runs.start(project)
     return project
 
 

@@ -55,7 +55,7 @@ def test_two_agents_on_one_engine_touch_only_their_own_containers(fleet: Fleet) 
     assert [_started(each) for each in strangers] == before
     _go(fleet, projects["ws1"], uuid)
     fleet.wait_state(projects["ws1"], RunState.SUCCEEDED)
-    fleet.client.delete_project(projects["ws1"])
+    fleet.client.projects.delete(projects["ws1"])
     first.wait_unused()
     first.stop()
     assert [_started(each) for each in strangers] == before

@@ -75,9 +75,9 @@ def test_without_a_broker_a_run_starts_and_is_aborted(fragile_broker: FragileSit
 
     project = fleet.start(Stage("sleep 1000"))
     assert "done, but the broker was not told" in fleet.said[-1]
-    fleet.client.delete_project(gone)
+    fleet.client.projects.delete(gone)
     fleet.wait_state(project, RunState.RUNNING)
-    fleet.client.abort(project)
+    fleet.client.runs.abort(project)
     run = fleet.wait_idle(project).runs[0]
     assert (run.state, run.detail) == (RunState.FAILED, "aborted")
 

@@ -103,7 +103,7 @@ def test_an_input_that_does_not_exist(fleet: Fleet, runtime: str) -> None:
 
 def test_abort_while_it_waits_for_a_node(fleet: Fleet) -> None:
     project = fleet.start(Stage("true", tags=("nobody",)))
-    fleet.client.abort(project)
+    fleet.client.runs.abort(project)
     run = _failed(fleet, project)
     assert run.reason is Reason.ABORTED
     assert run.attempts == ()
@@ -120,7 +120,7 @@ def silent_registry() -> Iterator[str]:
 def test_abort_while_it_prepares(fleet: Fleet, silent_registry: str) -> None:
     project = fleet.start(Stage("true", image=f"{silent_registry}/slow:1", tags=("docker",)))
     fleet.wait_state(project, RunState.PREPARING)
-    fleet.client.abort(project)
+    fleet.client.runs.abort(project)
     run = _failed(fleet, project)
     assert (run.reason, run.detail) == (Reason.ABORTED, "aborted before it started")
 
@@ -131,7 +131,7 @@ def test_abort_while_it_runs(fleet: Fleet, runtime: str) -> None:
     project = fleet.start(Stage(script, tags=(runtime,)))
     fleet.wait_state(project, RunState.RUNNING)
     fleet.wait_live(project, b"up\n")
-    fleet.client.abort(project)
+    fleet.client.runs.abort(project)
     run = _failed(fleet, project)
     assert (run.reason, run.detail) == (Reason.ABORTED, "aborted")
     assert fleet.written(project) == b"up\ntidy\n", "it was asked to end, and could"
@@ -152,7 +152,7 @@ def stubborn(fleet: Fleet) -> Stubborn:
     fleet.wait_state(project, RunState.RUNNING)
     fleet.wait_live(project, b"child up\n")
     processes = fleet.container(project).top()["Processes"]
-    fleet.client.abort(project)
+    fleet.client.runs.abort(project)
     return Stubborn(project=project, pids=tuple(int(process[1]) for process in processes))
 
 
@@ -170,7 +170,7 @@ def test_delete_while_it_runs(fleet: Fleet, runtime: str) -> None:
     fleet.wait_state(project, RunState.RUNNING)
     fleet.store.put(layout.project_input(project, "clip.mp4"), b"clip")
     agent = fleet.agents[runtime]
-    fleet.client.delete_project(project)
+    fleet.client.projects.delete(project)
 
     document = fleet.client.documents.read(project).document
     assert isinstance(document, Tombstone)
@@ -202,7 +202,7 @@ def test_inputs_cannot_be_changed(fleet: Fleet, runtime: str) -> None:
     """
     project = fleet.project(Stage(script, tags=(runtime,), env={"CLIP": "res:pool/clip.mp4"}))
     fleet.store.put(layout.project_input(project, "own.txt"), b"mine\n")
-    fleet.client.start(project)
+    fleet.client.runs.start(project)
     document = fleet.wait_idle(project)
     assert fleet.written(project) == b""
     assert document.runs[0].state is RunState.SUCCEEDED
@@ -222,7 +222,7 @@ def test_a_container_that_somebody_removes(fleet: Fleet) -> None:
     assert run.retries_used == 1
     assert (run.attempts[0].outcome, run.attempts[0].reason) == ("lost", Reason.NODE_LOST)
     assert "its container" in run.attempts[0].detail
-    fleet.client.abort(project)
+    fleet.client.runs.abort(project)
     fleet.wait_idle(project)
 
 

@@ -155,7 +155,7 @@ class Following:
     def __init__(self, shell: Shell) -> None:
         self.lines: list[str] = []
         self.client = shell.client
-        self.client.say = lambda _: None
+        self.client.link.say = lambda _: None
         self._thread = threading.Thread(target=self._run, args=(ulm_of(shell),), daemon=True)
         self._thread.start()
 

@@ -59,7 +59,7 @@ def drafts(shell: Shell) -> list[Path]:
 
 
 def test_every_revision_can_be_looked_at(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("winslow_tui.client._author", lambda: "ben")
+    monkeypatch.setenv("LOGNAME", "ben")
     assert apply(shell, PIPELINE.replace("cpus: 2", "cpus: 3")) == "traffic revision 2\n"
     told = shell.json("pipeline", "history", "traffic")
     assert [(each["revision"], each["by"] == "ben") for each in told] == [(2, True), (1, False)]

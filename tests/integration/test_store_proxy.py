@@ -23,6 +23,7 @@ from winslow.store.documents import Documents
 from winslow.store.patience import Patience
 from winslow.store.pipelines import Pipelines
 from winslow_tui.client import Client
+from winslow_tui.link import Link
 
 SEEDS = 50
 EVENTS = 3
@@ -134,10 +135,9 @@ def commands(service: StoreService, seed: int) -> Counter[ProxyFault]:
         faulty_proxy(service.endpoint, Dice(seed)) as proxy,
         connected(service, endpoint=proxy.url, read_timeout=0.25) as store,
     ):
-        person = Client(Config(settings=settings, origins={}), say=lambda _: None, store=store)
-        vars(person)["documents"] = Documents(
-            store, patience=Patience(deadline=20.0, rng=random.Random(seed))
-        )
+        config = Config(settings=settings, origins={})
+        patience = Patience(deadline=20.0, rng=random.Random(seed))
+        person = Client(config, link=Link(config, store=store, patience=patience))
         project = lifecycle.create(
             id=f"p-{seed}", event_id="made", name=f"P {seed}", pipeline=PIPELINE, source_revision=1
         )
@@ -149,15 +149,15 @@ def commands(service: StoreService, seed: int) -> Counter[ProxyFault]:
             Exited.model_validate(node | {"id": "exited", "exit_code": 0}),
             Ended.model_validate(node | {"id": "ended", "outcome": "succeeded"}),
         ]
-        person.start(project.id)
+        person.runs.start(project.id)
         for event in told:
             person.documents.update(project.id, event, apply=lifecycle.apply)
             done.append(event.id)
-        person.start(project.id, stage="count")
-        person.pause(project.id)
-        person.resume(project.id)
-        person.abort(project.id)
-        person.delete_project(project.id)
+        person.runs.start(project.id, stage="count")
+        person.runs.pause(project.id)
+        person.runs.resume(project.id)
+        person.runs.abort(project.id)
+        person.projects.delete(project.id)
         proxy.wait_idle()
         document = Documents(direct).read(project.id).document
     assert isinstance(document, Tombstone)

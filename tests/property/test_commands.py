@@ -6,8 +6,6 @@ import random
 from collections.abc import Callable
 from contextlib import suppress
 
-import pytest
-
 from tests.faults.counter import VirtualTime, event_ids
 from tests.faults.store import Fault, FaultyStore
 from winslow import lifecycle
@@ -18,9 +16,9 @@ from winslow.project import Project, Tombstone
 from winslow.store import layout
 from winslow.store.documents import Documents
 from winslow.store.memory import MemoryStore
-from winslow.store.pipelines import Pipelines
-from winslow_tui import client as facade
+from winslow_tui.changes import Changes
 from winslow_tui.client import Client
+from winslow_tui.link import Link
 
 SEEDS = 1000
 COMMANDS = 14
@@ -35,19 +33,19 @@ stages:
 class Everybody:
     """One seed: a person's commands and a node's events over the same bad link, and what was acknowledged."""
 
-    def __init__(self, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
         self.truth = MemoryStore()
         self.link = FaultyStore(self.truth, self.fault)
         patience = VirtualTime().patience(self.rng, deadline=30.0)
         self.bad = 0.0
-        self.client = Client(Config(settings=Settings(), origins={}), say=lambda _: None, store=self.link)
-        vars(self.client)["documents"] = self.documents = Documents(self.link, patience=patience)
-        vars(self.client)["pipelines"] = Pipelines(self.link, patience=patience)
+        config = Config(settings=Settings(), origins={})
+        link = Link(config, store=self.link, patience=patience, new_id=self.event_id)
+        self.client = Client(config, link=link)
+        self.documents = link.documents
         self.drawn = 0
         self.applied: list[str] = []
         self.refused: list[str] = []
-        monkeypatch.setattr(facade, "_event_id", self.event_id)
 
     def fault(self, operation: str, key: str) -> Fault:
         if operation != "put" or self.rng.random() >= self.bad:
@@ -92,12 +90,12 @@ class Everybody:
     def step(self, project_id: str) -> None:
         client, rng = self.client, self.rng
         person: list[Callable[[], object]] = [
-            lambda: client.start(
-                project_id, stage=rng.choice([None, "one", "two"]), single=rng.random() < 0.5
+            lambda: client.runs.start(
+                project_id, stage=rng.choice([None, "one", "two"]), changes=Changes(single=rng.random() < 0.5)
             ),
-            lambda: client.pause(project_id),
-            lambda: client.resume(project_id),
-            lambda: client.abort(project_id),
+            lambda: client.runs.pause(project_id),
+            lambda: client.runs.resume(project_id),
+            lambda: client.runs.abort(project_id),
         ]
         if rng.random() < 0.4:
             self.command(rng.choice(person))
@@ -108,17 +106,17 @@ class Everybody:
             self.command(lambda: self.documents.update(project_id, event, apply=lifecycle.apply))
 
 
-def test_no_command_is_lost_or_applied_twice_in_1000_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_command_is_lost_or_applied_twice_in_1000_seeds() -> None:
     unknown = faults = deleted = 0
     for seed in range(SEEDS):
-        site = Everybody(seed, monkeypatch)
-        site.client.apply_pipeline(TEXT, source="two.yaml")
-        project_id = site.client.create_project("Two", pipeline="two").id
+        site = Everybody(seed)
+        site.client.pipelines.apply(TEXT, source="two.yaml")
+        project_id = site.client.projects.create("Two", pipeline="two").id
         site.bad = site.rng.choice([0.2, 0.5, 0.8])
         for _ in range(COMMANDS):
             site.step(project_id)
         if seed % 4 == 0:
-            site.command(lambda site=site, project_id=project_id: site.client.delete_project(project_id))  # type: ignore[misc]
+            site.command(lambda site=site, project_id=project_id: site.client.projects.delete(project_id))  # type: ignore[misc]
         site.link.flush()
         document = Documents(site.truth).read(project_id).document
         recent = event_ids(document)
@@ -131,18 +129,18 @@ def test_no_command_is_lost_or_applied_twice_in_1000_seeds(monkeypatch: pytest.M
     assert faults > 3 * SEEDS and unknown < SEEDS and deleted > 0.2 * SEEDS
 
 
-def test_creating_and_applying_over_a_bad_link(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_creating_and_applying_over_a_bad_link() -> None:
     for seed in range(SEEDS // 4):
-        site = Everybody(seed, monkeypatch)
+        site = Everybody(seed)
         site.bad = 0.5
         revisions, created = [], []
         for number in range(3):
             with suppress(StoreUnreachable):
                 text = TEXT + f"description: version {number}\n"
-                revisions.append((site.client.apply_pipeline(text, source="two.yaml")[1], text))
+                revisions.append((site.client.pipelines.apply(text, source="two.yaml")[1], text))
         for number in range(3):
             with suppress(StoreUnreachable, NotFound):
-                created.append(site.client.create_project(f"P {number}", pipeline="two").id)
+                created.append(site.client.projects.create(f"P {number}", pipeline="two").id)
         site.link.flush()
         for revision, text in revisions:
             assert site.truth.get(layout.pipeline_text("two", revision)).data.decode() == text

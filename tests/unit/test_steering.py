@@ -203,7 +203,7 @@ def test_the_queue_goes_before_the_pipeline_and_can_be_put_in_order() -> None:
     first, second, third = story.project.queue
     story.send("queue_moved", request=third.id, position=0)
     story.send("dequeued", request=second.id)
-    with pytest.raises(NotFound, match="no such run waits"):
+    with pytest.raises(Conflict, match="waits there no more"):
         story.send("dequeued", request=second.id)
     story.end()
     assert story.project.active[0].env["CONF"].value == "0.3"

@@ -39,7 +39,7 @@ def _say_waits(used: Client, project: Project) -> None:
     from winslow_tui.explanation import waits_for
 
     with suppress(Unreachable, UsageError):  # the command has said already that the broker is away
-        if waits := waits_for(project, used.nodes()):
+        if waits := waits_for(project, used.nodes.all()):
             say(f"{project.id} {waits}")
 
 
@@ -55,21 +55,24 @@ def start(
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Start a stage; the pipeline goes on from there unless --single."""
+    from winslow_tui.changes import Changes
+
     used = client(ctx)
-    changed = used.start(project, stage=stage, env=pairs(env or [], "--env"), single=single, comment=comment)
+    changes = Changes(env=pairs(env or [], "--env"), single=single, comment=comment)
+    changed = used.runs.start(project, stage=stage, changes=changes)
     _report(changed, output)
     _say_waits(used, changed)
 
 
 def pause(ctx: typer.Context, project: ProjectArgument, output: OutputOption = Format.TABLE) -> None:
     """Pause before the next stage; what runs goes on."""
-    _report(client(ctx).pause(project), output)
+    _report(client(ctx).runs.pause(project), output)
 
 
 def resume(ctx: typer.Context, project: ProjectArgument, output: OutputOption = Format.TABLE) -> None:
     """Go on where the pipeline stopped."""
     used = client(ctx)
-    changed = used.resume(project)
+    changed = used.runs.resume(project)
     _report(changed, output)
     _say_waits(used, changed)
 
@@ -83,7 +86,7 @@ def abort(
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Stop what runs or waits; it counts as failed and the pipeline pauses."""
-    _report(client(ctx).abort(project, run=run), output)
+    _report(client(ctx).runs.abort(project, run=run), output)
 
 
 def wait(
@@ -102,7 +105,7 @@ def wait(
     if for_ not in list(Goal):
         raise UsageError(f"--for {for_}: one of {', '.join(Goal)}")
     used = client(ctx)
-    found = wait_for(used.documents, used.project_id(project), Goal(for_), timeout=timeout, say=say)
+    found = wait_for(used.documents, used.projects.id_of(project), Goal(for_), timeout=timeout, say=say)
     if isinstance(found, Project):
         _report(found, output)
 
@@ -116,7 +119,7 @@ def runs(ctx: typer.Context, project: ProjectArgument, output: OutputOption = Fo
     used = client(ctx)
     found = used.project(project)
     held = any(run.state.held for run in found.active)
-    told = rows(found, silent(found, used.nodes_if_known() if held else None))
+    told = rows(found, silent(found, used.nodes.if_known() if held else None))
     following = upcoming(found)
     state, reason = state_of(found)
     if output is Format.JSON:

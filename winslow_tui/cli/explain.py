@@ -15,7 +15,7 @@ def explain(ctx: typer.Context, project: ProjectArgument, output: OutputOption =
 
     used = client(ctx)
     found = used.project(project)
-    told = told_of(found, used.nodes_if_known() if found.active else None)
+    told = told_of(found, used.nodes.if_known() if found.active else None)
     if output is Format.JSON:
         put_json(told)
         return

@@ -34,7 +34,7 @@ def list_(ctx: typer.Context, output: OutputOption = Format.TABLE) -> None:
     """Show every node the broker knows."""
     from winslow.placement import size_text
 
-    found = client(ctx).node_usage()
+    found = client(ctx).nodes.usage()
     nodes, wishes = [found.states[name] for name in sorted(found.states)], found.wishes
     if output is Format.JSON:
         put_json([_told(node, wishes.get(node.node)) for node in nodes])
@@ -68,7 +68,7 @@ def show(
     from winslow.errors import NotFound
     from winslow_tui.names import nearest
 
-    found = client(ctx).node_usage()
+    found = client(ctx).nodes.usage()
     state, wish = found.states.get(name), found.wishes.get(name)
     if state is None:
         raise NotFound(f"there is no node '{name}'", hint=nearest(name, found.states, "winslow node list"))

@@ -73,7 +73,7 @@ def apply(
 ) -> None:
     """Store a definition as the current one of its name. Projects keep their own copies."""
     text, source = read_definition(file)
-    definition, revision = client(ctx).apply_pipeline(text, source=source, if_revision=if_revision)
+    definition, revision = client(ctx).pipelines.apply(text, source=source, if_revision=if_revision)
     if output is Format.JSON:
         put_json({"name": definition.name, "revision": revision})
     else:
@@ -102,16 +102,16 @@ def show(
 ) -> None:
     """Show a definition as it was written; with -o json as it is understood."""
     if output is Format.JSON:
-        found = client(ctx).pipeline(name, revision=revision)
+        found = client(ctx).pipelines.get(name, revision=revision)
         put_json({"head": plain(found.head), "definition": plain(found.definition)})
     else:
-        put(client(ctx).pipeline_text(name, revision=revision).text.rstrip("\n"))
+        put(client(ctx).pipelines.text(name, revision=revision).text.rstrip("\n"))
 
 
 @app.command()
 def history(ctx: typer.Context, name: NameArgument, output: OutputOption = Format.TABLE) -> None:
     """Show every revision of a definition: who applied it, and when."""
-    told = client(ctx).pipeline_history(name)
+    told = client(ctx).pipelines.history(name)
     if output is Format.JSON:
         put_json([plain(head) for head in told])
         return
@@ -154,14 +154,14 @@ def _diff_revisions(
 
     used = client(ctx)
     if older is None:
-        revisions = [head.revision for head in used.pipeline_history(name)]
+        revisions = [head.revision for head in used.pipelines.history(name)]
         if len(revisions) == 1:
             raise NotFound(
                 f"pipeline '{name}' has only revision {revisions[0]}",
                 hint="there is nothing yet to compare it with",
             )
         older = revisions[1]
-    before, after = (used.pipeline_text(name, revision=revision) for revision in (older, newer))
+    before, after = (used.pipelines.text(name, revision=revision) for revision in (older, newer))
     lines = text_diff(before, after)
     if output is Format.JSON:
         put_json({"name": name, "before": plain(before.head), "after": plain(after.head), "diff": lines})
@@ -181,7 +181,7 @@ def _diff_copy(
     if newer is not None:
         raise UsageError("--project compares with one revision", hint="leave the second one out")
     used = client(ctx)
-    found, copied = used.pipeline(name, revision=revision), used.project(project)
+    found, copied = used.pipelines.get(name, revision=revision), used.project(project)
     changes = pipeline_changes(copied.pipeline.definition, found.definition)
     if output is Format.JSON:
         told = {"name": name, "revision": found.head.revision, "project": copied.id}
@@ -205,7 +205,7 @@ def edit(ctx: typer.Context, name: NameArgument) -> None:
 @app.command()
 def delete(ctx: typer.Context, name: NameArgument) -> None:
     """Delete a definition. Projects that use it go on working."""
-    client(ctx).delete_pipeline(name)
+    client(ctx).pipelines.delete(name)
     say(f"pipeline {name} is deleted")
 
 

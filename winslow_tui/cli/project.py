@@ -49,7 +49,7 @@ def create(
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Create a project with its own copy of a pipeline; prints its id."""
-    made = client(ctx).create_project(name, pipeline=pipeline, tags=tag or (), env=pairs(env or [], "--env"))
+    made = client(ctx).projects.create(name, pipeline=pipeline, tags=tag or (), env=pairs(env or [], "--env"))
     if output is Format.JSON:
         put_json(plain(made))
         return
@@ -61,15 +61,15 @@ def create(
 def list_(ctx: typer.Context, output: OutputOption = Format.TABLE) -> None:
     """Show all projects and their states."""
     from winslow.project import Project
-    from winslow_tui.client import Unreadable
     from winslow_tui.definition_view import source_news
     from winslow_tui.explanation import state_with_nodes
+    from winslow_tui.projects import Unreadable
 
     used = client(ctx)
-    every = used.projects()
-    newest = used.newest_revisions(each.source for each in every if isinstance(each, Project))
+    every = used.projects.all()
+    newest = used.pipelines.newest_revisions(each.source for each in every if isinstance(each, Project))
     told: list[dict[str, object]] = []
-    nodes = used.nodes_waited_for(every)
+    nodes = used.nodes.waited_for(every)
     for each in every:
         if isinstance(each, Unreadable):
             told.append({"id": each.id, "name": "", "state": "unreadable", "reason": each.why})
@@ -130,8 +130,8 @@ def show(ctx: typer.Context, project: ProjectArgument, output: OutputOption = Fo
 
     used = client(ctx)
     found = used.project(project)
-    news = source_news(found, used.newest_revisions([found.source]))
-    state, reason = state_with_nodes(found, used.nodes_waited_for([found]))
+    news = source_news(found, used.pipelines.newest_revisions([found.source]))
+    state, reason = state_with_nodes(found, used.nodes.waited_for([found]))
     if output is Format.JSON:
         put_json(
             plain(found)
@@ -184,4 +184,4 @@ def delete(
         typer.confirm(
             f"Delete {found.id} with {len(found.runs)} runs and all their files?", abort=True, err=True
         )
-    say(f"project {used.delete_project(found.id)} is deleted")
+    say(f"project {used.projects.delete(found.id)} is deleted")

@@ -52,7 +52,7 @@ def set_pipeline(
     used = client(ctx)
     seen = used.project(project)
     if name is not None:
-        found = used.pipeline(name)
+        found = used.pipelines.get(name)
         _take_over(used, seen, found.definition, head=found.head, yes=yes, output=output)
     elif file is not None:
         text, source = read_definition(file)
@@ -68,7 +68,7 @@ def update_pipeline(
     """Take over the newest revision of the pipeline that the project's copy came from; shows first what changes."""
     used = client(ctx)
     seen = used.project(project)
-    found = used.pipeline(seen.source)
+    found = used.pipelines.get(seen.source)
     _take_over(used, seen, found.definition, head=found.head, yes=yes, output=output)
 
 
@@ -105,7 +105,7 @@ def _take_over(
             raise UsageError(f"{seen.id}: its copy of the pipeline would be replaced", hint="add --yes")
         if not asked(f"Give {seen.id} {what}?", default=False):
             raise Refused(f"{seen.id}: its copy of the pipeline was not changed")
-    used.change_pipeline(
+    used.projects.change_pipeline(
         seen,
         definition,
         source=head.name if head is not None else None,

@@ -75,7 +75,7 @@ def wait_ready(site: Site, stopping: threading.Event | None = None) -> None:
     client = Client(config.load(environ={"WINSLOW_CONFIG": str(site.config)}), say=say)
     wanted = {plan.name for plan in site.plans}
     while not stopping.wait(_LOOK_SECONDS):
-        online = {state.node for state in client.nodes() if state.presence is Presence.ONLINE}
+        online = {state.node for state in client.nodes.all() if state.presence is Presence.ONLINE}
         if wanted <= online:
             return
         failed = site.failed_agent()
