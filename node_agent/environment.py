@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from winslow import address
 from winslow.address import Address
-from winslow.errors import NotFound
+from winslow.errors import InvalidInput, NotFound
 from winslow.project import Run
 
 RESOURCES, INPUT, WORKSPACE, OUTPUT = "/resources", "/input", "/workspace", "/output"
@@ -53,6 +53,8 @@ def _wanted(text: str, project_id: str, run: Run) -> Wanted:
     of_stage = address.of_stage(text)
     if of_stage is None:
         where = address.parse(text)
+        if where.place == "next":
+            raise InvalidInput(f"{text}: a stage cannot read what is meant for the next run")
         return Wanted(where=where, target=target(where, project_id), name=text)
     stage, path = of_stage
     n = run.input_runs.get(stage)

@@ -15,6 +15,7 @@ from node_agent.places import Placement, PlacePlan, placement, source_of
 from node_agent.sources import Sources
 from winslow import address, workspace
 from winslow.errors import InvalidInput, NotFound
+from winslow.lineage import left_by, taken_over
 from winslow.project import Project, Run
 from winslow.store import layout
 from winslow.workspace import Entry, EntryType, Manifest
@@ -48,7 +49,9 @@ def find(sources: Sources, project: Project, run: Run, *, attempt: int, age: flo
     manifest, parent = None, ""
     if run.workspace_from is not None:
         try:
-            manifest, parent = _workspace(sources, project, run.workspace_from)
+            manifest, parent = _workspace(
+                sources, project, taken_over(project, run), of=f"run #{run.workspace_from}"
+            )
         except (NotFound, InvalidInput) as error:
             missing.append(str(error))
     plan = PlacePlan(
@@ -133,16 +136,14 @@ def _join(*parts: str) -> str:
     return "/".join(part for part in parts if part)
 
 
-def _workspace(sources: Sources, project: Project, n: int) -> tuple[Manifest, str]:
-    source = project.run(n)
-    if source is None or not source.manifests.workspace:
-        raise NotFound(f"{project.id}: run #{n} left no workspace")
-    key = source.manifests.workspace
+def _workspace(sources: Sources, project: Project, key: str, *, of: str) -> tuple[Manifest, str]:
+    if not key:
+        raise NotFound(f"{project.id}: {of} left no workspace")
     return sources.manifest(key, project=project.id), key
 
 
 def _manifests(sources: Sources, project: Project, n: int | None) -> Iterable[Manifest]:
     if n is not None:
-        return [_workspace(sources, project, n)[0]]
+        return [_workspace(sources, project, left_by(project, n), of=f"run #{n}")[0]]
     keys = [run.manifests.output for run in project.runs if run.state.ended and run.manifests.output]
     return [sources.manifest(key, project=project.id) for key in keys]

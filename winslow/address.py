@@ -3,7 +3,8 @@
 res:traffic/ulm.mp4      a resource, shared by all projects
 PROJECT:input/a.mp4      a project's upload
 PROJECT:output/a.png     a project's results: its runs' outputs laid over each other
-PROJECT#3:tracks.txt     the workspace of run 3
+PROJECT#3:tracks.txt     the workspace of run 3; run 0 is what a person put there for the first stage
+PROJECT#next:a.txt       what the next run takes over, which a person may change
 
 A stage's `inputs:` may also say `#STAGE:tracks.txt`: the workspace of an earlier stage's run in the same project.
 """
@@ -17,8 +18,8 @@ from typing import Literal
 from winslow.errors import InvalidInput
 from winslow.pipeline import NAME
 
-_SHAPE = re.compile(r"(?P<root>[A-Za-z0-9][A-Za-z0-9._-]*)(?:#(?P<run>\d+))?:(?P<path>.*)", re.DOTALL)
-FORMS = "res:PATH, PROJECT:input/PATH, PROJECT:output/PATH or PROJECT#RUN:PATH"
+_SHAPE = re.compile(r"(?P<root>[A-Za-z0-9][A-Za-z0-9._-]*)(?:#(?P<run>\d+|next))?:(?P<path>.*)", re.DOTALL)
+FORMS = "res:PATH, PROJECT:input/PATH, PROJECT:output/PATH, PROJECT#RUN:PATH or PROJECT#next:PATH"
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Address:
     `folder` is True where it was written with a `/` at the end. `run` is set for a workspace only.
     """
 
-    place: Literal["resources", "input", "output", "workspace"]
+    place: Literal["resources", "input", "output", "workspace", "next"]
     path: str
     project: str = ""
     run: int | None = None
@@ -45,6 +46,8 @@ def looks_like(text: str) -> bool:
         return match["run"] is None and bool(path) and not path.startswith("/")
     if NAME.fullmatch(match["root"]) is None:
         return False
+    if match["run"] == "next":
+        return False  # which files that are is known only to people
     return match["run"] is not None or path.startswith(("input/", "output/"))
 
 
@@ -59,10 +62,11 @@ def parse(text: str) -> Address:
             raise InvalidInput(f"'{text}': resources have no runs", hint=f"write {FORMS}")
         return Address(place="resources", path=_clean(path, text), folder=path.endswith("/") or not path)
     if match["run"] is not None:
+        following = match["run"] == "next"
         return Address(
-            place="workspace",
+            place="next" if following else "workspace",
             project=match["root"],
-            run=int(match["run"]),
+            run=None if following else int(match["run"]),
             path=_clean(path, text),
             folder=path.endswith("/") or not path,
         )
@@ -99,4 +103,6 @@ def text(where: Address) -> str:
         return f"res:{where.path}{slash}"
     if where.place == "workspace":
         return f"{where.project}#{where.run}:{where.path}{slash}"
+    if where.place == "next":
+        return f"{where.project}#next:{where.path}{slash}"
     return f"{where.project}:{where.place}/{where.path}{slash}"

@@ -21,6 +21,22 @@ def latest_success(project: Project, stage: str) -> Run | None:
     return next((run for run in runs if run.state is RunState.SUCCEEDED), None)
 
 
+def left_by(project: Project, n: int) -> str:
+    """The key of the manifest of what run `n` left in its workspace, of run 0 what a person put there; empty for
+    nothing, or where there is no such run."""
+    if n == 0:
+        return project.initial.manifest if project.initial else ""
+    run = project.run(n)
+    return run.manifests.workspace if run else ""
+
+
+def taken_over(project: Project, run: Run) -> str:
+    """The key of the manifest that a run begins with; empty for none."""
+    if run.workspace_edited or run.workspace_from is None:
+        return run.workspace_edited
+    return left_by(project, run.workspace_from)
+
+
 def sources(run: Run) -> tuple[int, ...]:
     """The runs whose files it was given, each once; run 0 is nobody's."""
     given = [run.workspace_from or 0, *run.input_runs.values()]

@@ -9,7 +9,7 @@ character reaches a terminal. Everything here is pure; `node_agent.places` reads
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Protocol
@@ -17,7 +17,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from winslow.errors import InvalidInput
+from winslow.errors import InvalidInput, NotFound, Refused
 
 SCHEMA = 1
 MAX_NAME = 255  # bytes in one component, as Linux has it
@@ -59,6 +59,11 @@ def check_path(path: str) -> str:
     if len(components) > MAX_DEPTH:
         raise ValueError(f"{path[:80]!r}… has more than {MAX_DEPTH} components")
     return path
+
+
+def _shown(path: str) -> str:
+    """A path as people write it, in quotes and with nothing that acts on a terminal."""
+    return repr(unquote_path(path).decode(errors="replace"))
 
 
 def parents(path: str) -> Iterable[str]:
@@ -137,7 +142,8 @@ class Manifest(_Model):
 
     `deleted` names the paths that were there when the run began and are gone. `entries` is whole
     without it; `overlay` needs it, and it tells what a run removed. `parent` is the key of the manifest
-    the directory was made from, empty for none.
+    the directory was made from, empty for none. An `edited` one was made by a person, the `author`, for a
+    next run; `run` is then the one whose workspace was changed (0: none), and `attempt` is 0.
     """
 
     schema_: int = Field(default=SCHEMA, alias="schema")
@@ -146,6 +152,7 @@ class Manifest(_Model):
     run: int = Field(ge=0)
     attempt: int = Field(ge=0)
     parent: str = ""
+    author: str = ""
     entries: tuple[Entry, ...] = ()
     deleted: tuple[Annotated[str, AfterValidator(check_path)], ...] = ()
 
@@ -176,7 +183,8 @@ class Manifest(_Model):
 
 def encode(manifest: Manifest) -> bytes:
     """Deterministic UTF-8 JSON, entries and deletions in path order, one entry a line."""
-    head = manifest.model_dump(mode="json", exclude={"entries", "deleted"})
+    unsaid = set() if manifest.author else {"author"}
+    head = manifest.model_dump(mode="json", exclude={"entries", "deleted", *unsaid})
     lines = [f"{json.dumps(name)}: {json.dumps(value)}," for name, value in sorted(head.items())]
     entries = [
         entry.model_dump_json(exclude_defaults=True)
@@ -250,6 +258,50 @@ def overlay(*layers: Layer) -> tuple[Entry, ...]:
         }
         merged.update((entry.path, entry) for entry in layer.entries)
     return tuple(merged[path] for path in sorted(merged))
+
+
+def check_edit(
+    before: Sequence[Entry], *, put: Mapping[str, EntryType], removed: Collection[str] = ()
+) -> None:
+    """Whether a person can change a directory so: first `removed` go with all they hold, then `put` take their places.
+
+    A file takes the place of a file, and of nothing else. Raises NotFound for what is not there to be removed,
+    Refused where a file would stand in the way of a folder or the other way round.
+    """
+    there = {entry.path: entry.type for entry in before}
+    folders = {above for path in there for above in parents(path)}
+    for path in removed:
+        if path not in there and path not in folders:
+            raise NotFound(f"there is no {_shown(path)} to remove")
+    gone = set(removed)
+    left = {
+        path: kind
+        for path, kind in there.items()
+        if path not in gone and not any(above in gone for above in parents(path))
+    }
+    after = {**left, **put}
+    solid = {path for path, kind in after.items() if kind is not EntryType.DIR}
+    folders = {above for path in after for above in parents(path)}
+    for path, kind in put.items():
+        above = next((each for each in parents(path) if each in solid), None)
+        if above is not None:
+            raise Refused(
+                f"{_shown(path)} cannot be put below {_shown(above)}, which is no folder",
+                hint="remove that first",
+            )
+        if kind is not EntryType.DIR and (path in folders or left.get(path) is EntryType.DIR):
+            raise Refused(f"{_shown(path)} is a folder: no file can take its place", hint="remove it first")
+        if kind is EntryType.DIR and left.get(path, kind) is not EntryType.DIR:
+            raise Refused(f"{_shown(path)} is no folder: none can take its place", hint="remove it first")
+
+
+def edited(
+    before: Sequence[Entry], *, put: Sequence[Entry] = (), removed: Collection[str] = ()
+) -> tuple[Entry, ...]:
+    """The directory after a person's change, in path order; what was not changed stays as it was. Raises as
+    `check_edit`."""
+    check_edit(before, put={entry.path: entry.type for entry in put}, removed=removed)
+    return overlay(Delta(entries=tuple(before)), Delta(entries=tuple(put), deleted=tuple(removed)))
 
 
 @dataclass(frozen=True)

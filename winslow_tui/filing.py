@@ -14,7 +14,9 @@ from pathlib import Path
 from winslow import workspace
 from winslow.address import Address, text
 from winslow.errors import InvalidInput, NotFound, Refused, UsageError
+from winslow.lineage import left_by
 from winslow.project import Project
+from winslow.steering import next_workspace
 from winslow.store import layout
 from winslow.store.files import Download, Progress, Upload, download_many, upload_many
 from winslow.store.patience import Patience
@@ -60,7 +62,7 @@ def find(store: ObjectStore, where: Address, project: Project | None, *, deep: b
 
     Raises NotFound naming the address.
     """
-    if where.place in ("output", "workspace"):
+    if where.place not in ("resources", "input"):
         assert project is not None
         found = list(_in_manifest(_entries(store, where, project), where, deep=deep))
     else:
@@ -111,19 +113,39 @@ def _entries(store: ObjectStore, where: Address, project: Project) -> Sequence[E
     if where.place == "output":
         keys = [run.manifests.output for run in project.runs if run.manifests.output]
         return workspace.overlay(*(_manifest(store, key, project.id) for key in keys))
-    run = project.run(where.run or 0)
-    if run is None:
-        raise NotFound(
-            f"{project.id} has no run #{where.run}", hint=f"winslow runs {project.id} shows its runs"
+    key = _next(project) if where.place == "next" else _workspace(project, where.run or 0)
+    return _manifest(store, key, project.id).entries if key else ()
+
+
+def _next(project: Project) -> str:
+    """The key of the manifest of what the next run takes over; empty for nothing. Raises Refused."""
+    for run in project.active:
+        raise Refused(
+            f"{project.id}: run #{run.n} ({run.stage.name}) is {run.state}: what the next run takes over is being made",
+            hint=f"what it has so far: winslow files ls {project.id}#{run.n}:",
         )
-    if not run.manifests.workspace:
-        if not run.state.ended:
-            raise Refused(
-                f"run #{run.n} of {project.id} is {run.state.value}: its workspace is stored when it ends",
-                hint=f"winslow wait {project.id} --for idle",
-            )
-        raise NotFound(f"run #{run.n} of {project.id} left no workspace")
-    return _manifest(store, run.manifests.workspace, project.id).entries
+    return next_workspace(project)[2]
+
+
+def _workspace(project: Project, n: int) -> str:
+    """The key of the manifest of a run's workspace. Raises NotFound, Refused."""
+    key = left_by(project, n)
+    if key:
+        return key
+    if n == 0:
+        raise NotFound(
+            f"{project.id} has no run #0: nobody put files into its first workspace",
+            hint=f"winslow files put FILE {project.id}#next:",
+        )
+    run = project.run(n)
+    if run is None:
+        raise NotFound(f"{project.id} has no run #{n}", hint=f"winslow runs {project.id} shows its runs")
+    if not run.state.ended:
+        raise Refused(
+            f"run #{n} of {project.id} is {run.state.value}: its workspace is stored when it ends",
+            hint=f"winslow wait {project.id} --for idle",
+        )
+    raise NotFound(f"run #{n} of {project.id} left no workspace")
 
 
 def _manifest(store: ObjectStore, key: str, project: str) -> Manifest:
@@ -180,10 +202,10 @@ def plan_upload(
     Raises Refused for a place that only runs write to, NotFound for a missing source, UsageError when
     several sources are to become one file, InvalidInput for a name that cannot be a key.
     """
-    if where.place in ("output", "workspace"):
+    if where.place not in ("resources", "input"):
         raise Refused(
             f"{text(where)} is written by runs alone, and never changes afterwards",
-            hint="put files into res:… or PROJECT:input/…",
+            hint="put files into res:…, PROJECT:input/… or PROJECT#next:…",
         )
     many = len(sources) > 1 or any(source.is_dir() for source in sources)
     if many and where.path and not where.folder:
@@ -334,9 +356,10 @@ def _make_folders(root: Path, relative: str) -> None:
 
 def remove(store: ObjectStore, where: Address, project: Project | None, *, deep: bool) -> int:
     """Remove a file, or with `deep` a folder; the number of files. Raises NotFound, Refused, UsageError."""
-    if where.place in ("output", "workspace"):
+    if where.place not in ("resources", "input"):
         raise Refused(
-            f"{text(where)}: what a run left never changes", hint="winslow project delete removes all"
+            f"{text(where)}: what a run left never changes",
+            hint="winslow files rm PROJECT#next:… changes what the next run takes over",
         )
     found = find(store, where, project, deep=True)
     if not deep and not (len(found) == 1 and found[0].path == where.path):

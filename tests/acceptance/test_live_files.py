@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from tests.acceptance.conftest import FleetFactory
-from tests.acceptance.fleet import Fleet, Stage
+from tests.acceptance.fleet import PATIENCE, Fleet, Stage
+from tests.services.waiting import wait_until
 from winslow.project import RunState
 from winslow.store import layout
+from winslow_tui.changes import Changes
 from winslow_tui.cli.main import run
 
 FIRST = "cd $WINSLOW_DIR_WORKSPACE; echo kept > kept; echo gone > gone; mkdir sub; echo s > sub/s"
@@ -21,7 +23,7 @@ SECOND = (
     "cd $WINSLOW_DIR_WORKSPACE; rm gone; echo more >> sub/s; ln -s /etc/passwd passwd; ln -s / root;"
     " mkfifo pipe; mkdir -p a/b; echo new > a/b/file; echo x > \"$(printf 'new\\nline\\033[31m')\";"
     " echo half > $WINSLOW_DIR_OUTPUT/half; i=0;"
-    " while [ ! -e $HOME/go ]; do i=$((i+1)); echo line $i >> growing; [ $i != 5 ] || echo written; sleep 0.01; done"
+    " while [ ! -e $HOME/go ]; do i=$((i+1)); echo line $i >> growing; sleep 0.01; done"
 )
 
 
@@ -55,9 +57,15 @@ def test_a_running_run_is_seen_and_fetched_while_it_writes(
     monkeypatch.setenv("WINSLOW_CONFIG", str(fleet.folder / "client.toml"))
     shell = Shell(capsys)
     project = fleet.start(Stage(FIRST), Stage(SECOND, name="two"))
-    fleet.wait_live(project, b"written\n", run=2)
+    fleet.wait_state(project, RunState.RUNNING, n=2)
+
+    def lines() -> int:
+        return sum(
+            each["size"] for each in shell.files(f"{project}#2:").values() if each["path"] == "growing"
+        )
 
     # seen
+    wait_until(lambda: lines() > 5 * len("line 1\n"), seconds=PATIENCE, what="growing")
     found = shell.files(f"{project}#2:")
     assert all(each["live"] for each in found.values())
     assert found.keys() == {
@@ -120,3 +128,43 @@ def test_a_running_run_is_seen_and_fetched_while_it_writes(
     assert stored.keys() == found.keys()
     assert not any(each["live"] for each in stored.values())
     assert list(fleet.store.walk(prefix)) == []
+
+
+def test_people_change_what_the_next_run_takes_over_and_nothing_else(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("WINSLOW_CONFIG", str(fleet.folder / "client.toml"))
+    shell = Shell(capsys)
+    show = "cd $WINSLOW_DIR_WORKSPACE; for f in $(find . -type f | sort); do echo $f $(cat $f); done"
+    project = fleet.project(Stage(f"{show}; echo made > made; rm first"), Stage(show, name="two"))
+    (tmp_path / "first").write_text("by hand")
+    (tmp_path / "made").write_text("corrected")
+    (tmp_path / "run.sh").write_text("echo")
+    (tmp_path / "run.sh").chmod(0o755)
+
+    shell("files", "put", str(tmp_path / "first"), f"{project}#next:")
+    shell("files", "put", str(tmp_path / "first"), f"{project}#next:in/")
+    assert shell.files(f"{project}#0:").keys() == {"first", "in/first"}
+    fleet.client.runs.start(project, changes=Changes(single=True))
+    fleet.wait_state(project, RunState.SUCCEEDED)
+    assert fleet.written(project) == b"./first by hand\n./in/first by hand\n"
+    run = fleet.run(project)
+    kept = {info.key: fleet.store.get(info.key).data for info in fleet.store.walk(layout.project(project))}
+
+    shell("files", "put", str(tmp_path / "made"), str(tmp_path / "run.sh"), f"{project}#next:")
+    _, told = shell("files", "rm", f"{project}#next:in/first")
+    assert "stage 'two' will take over what run #1 left, changed by" in told
+    shell("files", "rm", f"{project}#next:in/first", code=3)
+    shell("files", "rm", f"{project}#1:made", code=1)
+    fleet.client.runs.resume(project)
+    fleet.wait_state(project, RunState.SUCCEEDED, n=2)
+    assert fleet.written(project, run=2) == b"./made corrected\n./run.sh echo\n"
+    assert fleet.manifest(project, 2).parent == fleet.run(project, 2).workspace_edited
+    shell("files", "get", f"{project}#2:run.sh", str(tmp_path / "back"))
+    assert (tmp_path / "back").stat().st_mode & 0o111
+
+    # the finished run, its manifest and its objects are what they were, to the byte
+    assert fleet.run(project) == run
+    assert {key: fleet.store.get(key).data for key in kept} == kept
+    shell("project", "delete", project, "--yes")
+    assert list(fleet.store.walk(layout.project(project))) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from winslow.errors import NotFound, Refused
 from winslow.workspace import (
     Delta,
     Entry,
@@ -12,8 +13,10 @@ from winslow.workspace import (
     Manifest,
     decode,
     difference,
+    edited,
     encode,
     overlay,
+    parents,
     quote_path,
 )
 
@@ -107,3 +110,65 @@ def test_difference_leads_from_one_tree_to_the_other(old: tuple[Entry, ...], new
         deleted=found.removed,
     )
     assert difference(overlay(Delta(entries=old), steps), new) == difference((), ())
+
+
+@st.composite
+def changes(draw: st.DrawFn) -> tuple[tuple[Entry, ...], tuple[Entry, ...], tuple[str, ...]]:
+    """A directory, and what a person puts there and removes: mostly what can be done."""
+    base = draw(trees())
+    there = [entry.path for entry in base] + [above for entry in base for above in parents(entry.path)]
+    removed = draw(st.sets(st.sampled_from(there) if there else st.nothing() | PATHS, max_size=3))
+    return base, draw(trees()), tuple(removed)
+
+
+@given(changes())
+def test_an_edit_is_done_as_a_person_would_or_refused(
+    change: tuple[tuple[Entry, ...], tuple[Entry, ...], tuple[str, ...]],
+) -> None:
+    base, put, removed = change
+    before = {entry.path: entry for entry in base}
+    kept = _by_hand(before, Delta(deleted=removed))
+    after = _by_hand(kept, Delta(entries=put))
+    missing = [
+        path for path in removed if path not in before and not any(_is_below(each, path) for each in before)
+    ]
+    new = {entry.path for entry in put}
+    in_the_way = set(kept) - set(after) or any(
+        kept[path].type is not after[path].type and EntryType.DIR in (kept[path].type, after[path].type)
+        for path in kept
+        if path in after and path in new
+    )
+    try:
+        found = edited(base, put=put, removed=removed)
+    except NotFound:
+        assert missing
+        return
+    except Refused:
+        assert in_the_way or any(
+            _is_below(each, entry.path) for each in kept for entry in put if entry.type is not EntryType.DIR
+        )
+        return
+    assert not missing and not in_the_way
+    assert {entry.path: entry for entry in found} == after
+    _manifest(found)  # a tree again
+    for path, entry in after.items():
+        if path not in new:
+            assert entry == before[path]  # what was not touched points to where it pointed
+
+
+@given(trees(), trees())
+def test_what_was_put_is_there_and_taking_it_away_again_leaves_the_rest(
+    base: tuple[Entry, ...], put: tuple[Entry, ...]
+) -> None:
+    try:
+        after = edited(base, put=put)
+    except Refused:
+        return
+    assert set(put) <= set(after)
+    paths = [entry.path for entry in put]
+    back = edited(after, removed=paths)
+    assert [entry.path for entry in back] == [
+        entry.path
+        for entry in sorted(base, key=lambda entry: entry.path)
+        if entry.path not in paths and not any(_is_below(entry.path, path) for path in paths)
+    ]

@@ -11,6 +11,7 @@ def test_reads_every_form() -> None:
     assert parse("ulm-7k2f:input/a b.mp4") == Address(place="input", project="ulm-7k2f", path="a b.mp4")
     assert parse("ulm:output/") == Address(place="output", project="ulm", path="", folder=True)
     assert parse("ulm#3:x/y") == Address(place="workspace", project="ulm", run=3, path="x/y")
+    assert parse("ulm#next:x/") == Address(place="next", project="ulm", path="x", folder=True)
     assert parse("ulm#3:") == Address(place="workspace", project="ulm", run=3, path="", folder=True)
 
 
@@ -28,11 +29,26 @@ def test_values_that_name_a_file(value: str) -> None:
     assert looks_like(value)
 
 
-@pytest.mark.parametrize("value", ["http://host/x", "12:30", "C:\\x", "a:b", "res:", "0.35", "user:input"])
+@pytest.mark.parametrize(
+    "value", ["http://host/x", "12:30", "C:\\x", "a:b", "ulm#next:x", "res:", "0.35", "user:input"]
+)
 def test_ordinary_values_are_left_alone(value: str) -> None:
     assert not looks_like(value)
 
 
-@pytest.mark.parametrize("written", ["res:a/b", "res:a/", "ulm#3:x", "ulm#3:", "ulm:output/", "ulm:input/x/"])
+@pytest.mark.parametrize(
+    "written",
+    [
+        "res:a/b",
+        "res:a/",
+        "ulm#3:x",
+        "ulm#3:",
+        "ulm#0:x",
+        "ulm#next:a/",
+        "ulm#next:",
+        "ulm:output/",
+        "ulm:input/x/",
+    ],
+)
 def test_written_again_it_is_the_same(written: str) -> None:
     assert text(parse(written)) == written

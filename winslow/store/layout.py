@@ -13,6 +13,7 @@
     projects/<id>/runs/<n>.<k>/workspace|output/manifest.json
     projects/<id>/runs/<n>.<k>/log/<first byte>-<first line>.log
     projects/<id>/runs/<n>.<k>/events/<first byte>-<first line>.jsonl
+    projects/<id>/edits/<token>/manifest.json, <name>     files that a person changed for a next run
     projects/<id>/runs/<n>.<k>/live/<token>/<name>        copies of a running attempt's files, for one download
     alive/<node>                                          a node's counter
     probe/<token>/…                                       objects of a check, gone when it ends
@@ -171,6 +172,34 @@ def object_(project_id: str, n: int, k: int, area_: Area, name: str) -> str:
 def manifest(project_id: str, n: int, k: int, area_: Area) -> str:
     """The key of the manifest of an attempt's workspace or output; no object name can hide it."""
     return f"{area(project_id, n, k, area_)}manifest.json"
+
+
+def edits(project_id: str) -> str:
+    """The prefix of all files that people changed for a next run."""
+    return f"{project(project_id)}edits/"
+
+
+def edit(project_id: str, token: str) -> str:
+    """The prefix of one change of files; `token` is random."""
+    return f"{edits(project_id)}{_checked(_OBJECT_NAME, token, 'a token')}/"
+
+
+def edit_object(project_id: str, token: str, name: str) -> str:
+    """The key of one file that a change brought; `name` is generated."""
+    return edit(project_id, token) + _checked(_OBJECT_NAME, name, "a generated object name")
+
+
+def edit_manifest(project_id: str, token: str) -> str:
+    """The key of the manifest that a change made; no object name can hide it."""
+    return f"{edit(project_id, token)}manifest.json"
+
+
+def edit_of_manifest(project_id: str, key: str) -> str | None:
+    """The prefix of the change whose manifest has that key; None for any other key."""
+    prefix, name = key[: key.rfind("/") + 1], key[key.rfind("/") + 1 :]
+    token = prefix.removeprefix(edits(project_id)).rstrip("/")
+    whole = name == "manifest.json" and prefix == f"{edits(project_id)}{token}/"
+    return prefix if whole and _OBJECT_NAME.fullmatch(token) else None
 
 
 def logs(project_id: str, n: int, k: int) -> str:

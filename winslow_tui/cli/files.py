@@ -14,13 +14,15 @@ from winslow_tui.cli.context import client
 from winslow_tui.cli.output import Format, OutputOption, put, put_json, put_table, say, time_shown
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from winslow.address import Address
     from winslow.project import Project
     from winslow_tui.client import Client
 
 app = typer.Typer(help="Files: list, send, fetch, remove.", no_args_is_help=True)
 
-ADDRESS = "res:PATH, PROJECT:input/PATH, PROJECT:output/PATH or PROJECT#RUN:PATH"
+ADDRESS = "res:PATH, PROJECT:input/PATH, PROJECT:output/PATH, PROJECT#RUN:PATH or PROJECT#next:PATH"
 LiveOption = Annotated[
     bool, typer.Option("--live", help="of PROJECT:output/ also what running runs have written so far")
 ]
@@ -89,7 +91,8 @@ def send(
     ctx: typer.Context,
     arguments: Annotated[list[str], typer.Argument(metavar="FILE... ADDRESS", show_default=False)],
 ) -> None:
-    """Send files and folders to res:… or PROJECT:input/…; an address that ends in / is a folder."""
+    """Send files and folders to res:…, PROJECT:input/… or, for what the next run takes over, PROJECT#next:…; an
+    address that ends in / is a folder."""
     from pathlib import Path
 
     from winslow.address import text
@@ -101,6 +104,9 @@ def send(
     *sources, last = arguments
     used = client(ctx)
     where, project = place(used, last)
+    if project is not None and where.place == "next":
+        _put_into_next(used, project, [Path(source) for source in sources], where)
+        return
     uploads, notes = filing.plan_upload([Path(source) for source in sources], where, project)
     for note in notes:
         say(note)
@@ -108,6 +114,30 @@ def send(
     with progress(len(uploads), total, "sent") as advance:
         filing.upload(used.store, uploads, advance)
     put(text(where))
+
+
+def _put_into_next(used: Client, project: Project, sources: list[Path], where: Address) -> None:
+    from winslow.address import text
+    from winslow.workspace import EntryType
+    from winslow_tui import workspace_editing
+
+    planned, notes = workspace_editing.plan(sources, where)
+    for note in notes:
+        say(note)
+    count = sum(each.type is not EntryType.DIR for each in planned)
+    with progress(count, sum(each.size for each in planned), "sent") as advance:
+        changed = workspace_editing.put(used.link, project, planned, advance)
+    _say_next(changed)
+    put(text(where))
+
+
+def _say_next(project: Project) -> None:
+    from winslow.steering import next_workspace
+
+    made = project.edited if next_workspace(project)[1] else project.initial
+    if made is not None:
+        based = f"what run #{made.base} left" if made.base else "an empty workspace"
+        say(f"stage '{made.stage}' will take over {based}, changed by {made.by}")
 
 
 @app.command()
@@ -154,14 +184,40 @@ def remove(
     addresses: Annotated[list[str], typer.Argument(metavar="ADDRESS...", show_default=False)],
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="a folder with all it holds")] = False,
 ) -> None:
-    """Remove files from res:… or PROJECT:input/…. What runs left never changes."""
-    from winslow_tui import filing
+    """Remove files from res:…, PROJECT:input/… or, of what the next run takes over, PROJECT#next:…. What runs left
+    never changes."""
+    from winslow.address import text
+    from winslow_tui import filing, workspace_editing
 
     used = client(ctx)
-    for each in addresses:
-        where, project = place(used, each)
-        count = filing.remove(used.store, where, project, deep=recursive)
-        say(f"{each}: {count} {'file' if count == 1 else 'files'} removed")
+    places = [place(used, each) for each in addresses]
+    nexts: dict[str, tuple[Project, list[Address]]] = {}
+    for where, project in places:
+        if project is not None and where.place == "next":
+            nexts.setdefault(project.id, (project, []))[1].append(where)
+        else:
+            _say_removed(text(where), filing.remove(used.store, where, project, deep=recursive))
+    for project, wanted in nexts.values():
+        changed, count = workspace_editing.remove(used.link, project, wanted, deep=recursive)
+        _say_removed(f"{project.id}#next:", count)
+        _say_next(changed)
+
+
+def _say_removed(where: str, count: int) -> None:
+    say(f"{where}: {count} {'file' if count == 1 else 'files'} removed")
+
+
+@app.command()
+def restore(
+    ctx: typer.Context,
+    project: Annotated[str, typer.Argument(metavar="PROJECT", show_default=False)],
+) -> None:
+    """Drop what was changed with put and rm PROJECT#next:…: the next run takes over what was left to it."""
+    from winslow_tui import workspace_editing
+
+    used = client(ctx)
+    restored = workspace_editing.restore(used.link, used.project(project))
+    say(f"{restored.id}: the files for the next run are those that were left to it")
 
 
 @contextmanager
