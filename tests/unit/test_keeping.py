@@ -62,6 +62,7 @@ class Node:
             runtime=cast(Any, self.engine),
             placer=cast(Any, None),
             cache=cast(Any, None),
+            sources=cast(Any, None),
             publish=lambda topic, payload: None,
             log_limit=1 << 20,
             images=("*",),
