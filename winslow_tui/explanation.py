@@ -9,6 +9,7 @@ from winslow.lifecycle import ProjectState, state_of
 from winslow.node import NodeState, Presence
 from winslow.placement import fits, fits_now, missing_summary
 from winslow.project import Attempt, Project, Run, RunState
+from winslow.steering import way_on
 
 MAX_EARLIER = 3
 
@@ -22,6 +23,8 @@ def explain(project: Project, nodes: Sequence[NodeState] | None) -> dict[str, An
         "state": state.value,
         "reason": reason,
         "next_stage": project.control.next_stage,
+        "needs": list(project.control.needs),
+        "way_on": way_on(project) if state is ProjectState.NEEDS_YOU else "",
         "runs": [_run(run, nodes) for run in runs],
     }
 

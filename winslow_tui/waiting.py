@@ -9,6 +9,7 @@ from enum import StrEnum
 from winslow.errors import StoreUnreachable, WinslowError
 from winslow.lifecycle import ProjectState, state_of
 from winslow.project import Project, Tombstone
+from winslow.steering import way_on
 from winslow.store.documents import Documents
 
 SHORTEST = 0.1
@@ -31,18 +32,14 @@ class OutOfReach(WinslowError):
 _REACHED: dict[Goal, frozenset[ProjectState]] = {
     Goal.SUCCEEDED: frozenset({ProjectState.SUCCEEDED}),
     Goal.FAILED: frozenset({ProjectState.FAILED}),
-    Goal.PAUSED: frozenset({ProjectState.PAUSED, ProjectState.FAILED, ProjectState.NEW}),
+    Goal.PAUSED: frozenset(
+        {ProjectState.PAUSED, ProjectState.NEEDS_YOU, ProjectState.FAILED, ProjectState.NEW}
+    ),
     Goal.IDLE: frozenset(
         set(ProjectState) - {ProjectState.RUNNING, ProjectState.WAITING, ProjectState.DELETING}
     ),
 }
 _MOVING = frozenset({ProjectState.RUNNING, ProjectState.WAITING})
-
-
-_WAYS_OUT = {
-    ProjectState.DELETING: "",
-    ProjectState.SUCCEEDED: "redo a stage: winslow start {id} --stage NAME",
-}
 
 
 def judge(document: Project | Tombstone, goal: Goal) -> bool:
@@ -55,7 +52,7 @@ def judge(document: Project | Tombstone, goal: Goal) -> bool:
     because = f" ({why})" if why else ""
     raise OutOfReach(
         f"{document.id} is {state.value}{because}: it cannot become {goal.value} by itself",
-        hint=_WAYS_OUT.get(state, "go on with: winslow resume {id}").format(id=document.id),
+        hint="" if isinstance(document, Tombstone) else f"go on with: {way_on(document)}",
     )
 
 

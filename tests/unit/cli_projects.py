@@ -5,7 +5,18 @@ from __future__ import annotations
 import itertools
 
 from winslow import lifecycle
-from winslow.events import AbortRequested, Claimed, Deleted, Ended, Event, Exited, Paused, RunQueued, Started
+from winslow.events import (
+    AbortRequested,
+    Claimed,
+    Deleted,
+    Ended,
+    Event,
+    Exited,
+    Paused,
+    PipelineChanged,
+    RunQueued,
+    Started,
+)
 from winslow.pipeline import parse
 from winslow.project import BidRecord, Manifests, Project, Reason, Tombstone
 
@@ -120,6 +131,25 @@ def succeeded() -> Project:
         Exited(id=event_id(), n=run.n, k=1, claim="d", exit_code=0),
         Ended(id=event_id(), n=run.n, k=1, claim="d", outcome="succeeded"),
     )
+
+
+def needing() -> Project:
+    """Its second stage needs a value that nobody has set."""
+    project = new()
+    detect, track = project.pipeline.definition.stages
+    track = track.model_copy(update={"require_env": ("LANE",)})
+    definition = project.pipeline.definition.model_copy(update={"stages": (detect, track)})
+    return ended(after(project, PipelineChanged(id=event_id(), definition=definition, base=1)))
+
+
+def story(*stages: str, manifests: bool = True) -> Project:
+    """Runs of these stages, one after the other, all of them succeeded with a workspace of their own."""
+    project = new()
+    for n, stage in enumerate(stages, start=1):
+        asked = RunQueued(id=event_id(), stage=stage, advance="single", confirmed=True)
+        left = Manifests(workspace=f"projects/ulm-abcd/runs/{n}.1/workspace/manifest.json")
+        project = ended_like(after(project, asked), manifests=left if manifests else None)
+    return project
 
 
 def aborted() -> Project:

@@ -6,13 +6,14 @@ import pytest
 
 from tests.unit import cli_projects as make
 from winslow.errors import NotFound, StoreUnreachable
+from winslow.events import Enqueued, FilesPruned, PinsChanged
 from winslow.node import FreeResources, Gpu, Hardware, NodeState, Presence
 from winslow.project import Project, Tombstone
 from winslow.store.documents import Documents
 from winslow.store.memory import MemoryStore
 from winslow.store.port import Blob
 from winslow_tui.explanation import explain, shown_state, silent, state_with_nodes
-from winslow_tui.runlist import rows, stages, upcoming
+from winslow_tui.runlist import after_queue, coming, rows, stages, upcoming
 from winslow_tui.waiting import Goal, OutOfReach, judge, wait
 
 REACHED, CAN, CANNOT = "reached", "can", "cannot"
@@ -37,6 +38,7 @@ NODE = NodeState(
         (make.ended(single=True), CANNOT, CANNOT, REACHED, REACHED),
         (make.paused(), CANNOT, CANNOT, REACHED, REACHED),
         (make.aborted(), CANNOT, REACHED, REACHED, REACHED),
+        (make.needing(), CANNOT, CANNOT, REACHED, REACHED),
         (make.succeeded(), REACHED, CANNOT, CANNOT, REACHED),
         (make.deleted(), CANNOT, CANNOT, CANNOT, CANNOT),
     ],
@@ -49,6 +51,7 @@ NODE = NodeState(
         "single",
         "paused",
         "aborted",
+        "needs-you",
         "succeeded",
         "deleted",
     ],
@@ -64,6 +67,13 @@ def test_what_can_be_waited_for(
             assert project.id in str(error)
             answers[goal] = CANNOT
     assert answers == {Goal.SUCCEEDED: succeeded, Goal.FAILED: failed, Goal.PAUSED: paused, Goal.IDLE: idle}
+
+
+def test_waiting_for_a_project_that_waits_for_a_person_says_what_it_needs() -> None:
+    with pytest.raises(OutOfReach, match=r"needs you \(stage 'track' needs LANE\)") as caught:
+        judge(make.needing(), Goal.SUCCEEDED)
+    assert caught.value.hint == "go on with: winslow answer ulm-abcd LANE=VALUE"
+    assert judge(make.needing(), Goal.PAUSED)
 
 
 class _Flow:
@@ -150,7 +160,14 @@ def test_waiting_for_what_is_not_there() -> None:
 def test_the_next_stage_of_a_paused_project_is_paused() -> None:
     assert upcoming(make.running()) is None
     assert upcoming(make.succeeded()) is None
-    assert upcoming(make.new()) == {"stage": "detect", "state": "PAUSED", "reason": "new", "note": ""}
+    assert upcoming(make.new()) == {
+        "stage": "detect",
+        "state": "PAUSED",
+        "reason": "new",
+        "note": "",
+        "needs": [],
+        "way_on": "winslow start ulm-abcd",
+    }
     paused = upcoming(make.paused())
     assert paused is not None
     assert (paused["stage"], paused["reason"], paused["note"]) == ("track", "user", "look first")
@@ -228,3 +245,46 @@ def test_a_waiting_projects_reason_is_what_it_waits_for() -> None:
     assert explain(make.queued(), [NODE])["reason"] == needs
     for project in (make.running(), make.paused(), make.succeeded()):
         assert needs not in state_with_nodes(project, [NODE])
+
+
+def test_an_explanation_of_a_project_that_waits_for_a_person_says_the_way_on() -> None:
+    told = explain(make.needing(), [NODE])
+    assert (told["state"], told["needs"]) == ("needs you", ["LANE"])
+    assert told["way_on"] == "winslow answer ulm-abcd LANE=VALUE"
+
+
+def test_a_run_whose_input_was_redone_is_marked_stale_and_what_came_from_it_too() -> None:
+    project = make.story("detect", "track", "detect")
+    assert [row["marks"] for row in rows(project, ())] == [[], ["stale: #1 was redone"], []]
+    assert [row["stale"] for row in rows(project, ())] == [None, 1, None]
+
+
+def test_pins_and_removed_files_are_marked() -> None:
+    project = make.story("detect", "detect", "detect")
+    project = make.after(
+        project,
+        PinsChanged(id=make.event_id(), add=(3,)),
+        FilesPruned(id=make.event_id(), runs=(1,)),
+    )
+    assert [row["marks"] for row in rows(project, ())] == [["files removed"], [], ["pinned"]]
+
+
+def test_what_waits_in_the_queue_says_what_was_changed() -> None:
+    project = make.after(
+        make.running(),
+        Enqueued(
+            id="wish-1",
+            stage="detect",
+            env={"CONF": "0.3"},
+            requires={"cpus": 4, "gpus": {"count": 1}},
+            workspace="none",
+            advance="single",
+        ),
+        Enqueued(id="wish-2", blueprint=1, image="img:2", workspace=0, requires={"gpus": None}),
+    )
+    first, second = coming(project)
+    assert (first["position"], first["id"], first["stage"]) == (1, "wish-1", "detect")
+    assert first["changes"] == "CONF=0.3, cpus=4, gpus.count=1, empty workspace, pauses then"
+    assert second["changes"] == "like #1, image img:2, gpus=none, workspace of #0"
+    assert after_queue(project) == "track"
+    assert after_queue(make.running()) is None

@@ -1,80 +1,73 @@
-"""`winslow start`, `pause`, `resume`, `abort`, `wait` and `runs` (R1410 to R1460)."""
+"""`winslow start`, `resume`, `redo`, `pause`, `abort`, `answer`, `confirm` and `wait` (R1410 to R1440)."""
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from winslow_tui.cli.changing import with_changes
 from winslow_tui.cli.context import client
-from winslow_tui.cli.output import Format, OutputOption, pairs, put, put_json, put_table, say, time_shown
-from winslow_tui.cli.project import EnvOption, ProjectArgument
+from winslow_tui.cli.output import Format, OutputOption, pairs, say
+from winslow_tui.cli.project import ProjectArgument
+from winslow_tui.cli.report import report, report_start
 
 if TYPE_CHECKING:
-    from winslow.project import Project
-    from winslow_tui.client import Client
+    from winslow_tui.changes import Changes
+
+StageOption = Annotated[str | None, typer.Option("--stage", help="the stage; default: what comes next")]
 
 
-def _report(project: Project, output: Format) -> None:
-    """What a command led to: the runs that have not ended, else the project's state."""
-    from winslow.lifecycle import state_of
-
-    state, reason = state_of(project)
-    if output is Format.JSON:
-        active = [{"run": run.n, "stage": run.stage.name, "state": run.state.value} for run in project.active]
-        put_json({"id": project.id, "state": state.value, "reason": reason, "active": active})
-        return
-    for run in project.active:
-        ending = ", pauses then" if project.control.paused or run.advance == "single" else ""
-        asked = ", asked to stop" if run.abort_requested else ""
-        put(f"{project.id} #{run.n} {run.stage.name} {run.state.value}{asked}{ending}")
-    if not project.active:
-        put(f"{project.id} {state.value}" + (f" ({reason})" if reason else ""))
-
-
-def _say_waits(used: Client, project: Project) -> None:
-    """At once what a queued run waits for, where no node can take it now."""
-    from winslow.errors import Unreachable, UsageError
-    from winslow_tui.explanation import waits_for
-
-    with suppress(Unreachable, UsageError):  # the command has said already that the broker is away
-        if waits := waits_for(project, used.nodes.all()):
-            say(f"{project.id} {waits}")
-
-
+@with_changes
 def start(
     ctx: typer.Context,
     project: ProjectArgument,
-    stage: Annotated[
-        str | None, typer.Option("--stage", help="the stage; default: the one that is next")
-    ] = None,
-    env: EnvOption = None,
-    single: Annotated[bool, typer.Option("--single", help="pause after this stage")] = False,
-    comment: Annotated[str, typer.Option("--comment", help="what this run is for")] = "",
+    stage: StageOption = None,
     output: OutputOption = Format.TABLE,
+    *,
+    changes: Changes,
 ) -> None:
     """Start a stage; the pipeline goes on from there unless --single."""
-    from winslow_tui.changes import Changes
-
     used = client(ctx)
-    changes = Changes(env=pairs(env or [], "--env"), single=single, comment=comment)
-    changed = used.runs.start(project, stage=stage, changes=changes)
-    _report(changed, output)
-    _say_waits(used, changed)
+    report_start(used, used.runs.start(project, stage=stage, changes=changes), output)
 
 
-def pause(ctx: typer.Context, project: ProjectArgument, output: OutputOption = Format.TABLE) -> None:
+@with_changes
+def resume(
+    ctx: typer.Context,
+    project: ProjectArgument,
+    stage: StageOption = None,
+    output: OutputOption = Format.TABLE,
+    *,
+    changes: Changes,
+) -> None:
+    """Go on where the pipeline stopped, or with another stage; take a pause back while a stage runs."""
+    used = client(ctx)
+    report_start(used, used.runs.resume(project, stage=stage, changes=changes), output)
+
+
+@with_changes
+def redo(
+    ctx: typer.Context,
+    project: ProjectArgument,
+    run: Annotated[int, typer.Argument(metavar="RUN", min=1, help="the run's number", show_default=False)],
+    output: OutputOption = Format.TABLE,
+    *,
+    changes: Changes,
+) -> None:
+    """Run a stage again as it was in an old run (its image, command, environment), with changes if you like."""
+    used = client(ctx)
+    report_start(used, used.runs.redo(project, run, changes=changes), output)
+
+
+def pause(
+    ctx: typer.Context,
+    project: ProjectArgument,
+    note: Annotated[str, typer.Option("--note", help="why, for others")] = "",
+    output: OutputOption = Format.TABLE,
+) -> None:
     """Pause before the next stage; what runs goes on."""
-    _report(client(ctx).runs.pause(project), output)
-
-
-def resume(ctx: typer.Context, project: ProjectArgument, output: OutputOption = Format.TABLE) -> None:
-    """Go on where the pipeline stopped."""
-    used = client(ctx)
-    changed = used.runs.resume(project)
-    _report(changed, output)
-    _say_waits(used, changed)
+    report(client(ctx).runs.pause(project, note=note), output)
 
 
 def abort(
@@ -83,10 +76,30 @@ def abort(
     run: Annotated[
         int | None, typer.Argument(metavar="[RUN]", help="the run's number; default: what is active")
     ] = None,
+    now: Annotated[
+        bool, typer.Option("--now", help="it counts as ended at once, also where its node does not answer")
+    ] = False,
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Stop what runs or waits; it counts as failed and the pipeline pauses."""
-    _report(client(ctx).runs.abort(project, run=run), output)
+    report(client(ctx).runs.abort(project, run=run, now=now), output)
+
+
+def answer(
+    ctx: typer.Context,
+    project: ProjectArgument,
+    values: Annotated[list[str], typer.Argument(metavar="NAME=VALUE...", show_default=False)],
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Give a project the values that its next stage asks for; with the last one the stage goes on."""
+    used = client(ctx)
+    report_start(used, used.runs.answer(project, pairs(values, "answer")), output)
+
+
+def confirm(ctx: typer.Context, project: ProjectArgument, output: OutputOption = Format.TABLE) -> None:
+    """Go on with the stage that asks for it."""
+    used = client(ctx)
+    report_start(used, used.runs.confirm(project), output)
 
 
 def wait(
@@ -107,41 +120,4 @@ def wait(
     used = client(ctx)
     found = wait_for(used.documents, used.projects.id_of(project), Goal(for_), timeout=timeout, say=say)
     if isinstance(found, Project):
-        _report(found, output)
-
-
-def runs(ctx: typer.Context, project: ProjectArgument, output: OutputOption = Format.TABLE) -> None:
-    """Show a project's runs, and the stage that would be next."""
-    from winslow.lifecycle import state_of
-    from winslow_tui.explanation import silent
-    from winslow_tui.runlist import rows, upcoming
-
-    used = client(ctx)
-    found = used.project(project)
-    held = any(run.state.held for run in found.active)
-    told = rows(found, silent(found, used.nodes.if_known() if held else None))
-    following = upcoming(found)
-    state, reason = state_of(found)
-    if output is Format.JSON:
-        put_json({"id": found.id, "state": state.value, "reason": reason, "runs": told, "next": following})
-        return
-    shown = [
-        (
-            f"#{row['run']}",
-            row["stage"],
-            row["state"],
-            row["node"],
-            time_shown(row["started_at"] or row["queued_at"]),
-            time_shown(row["ended_at"]),
-            row["detail"]
-            or row["reason"]
-            or ", ".join(f"{key}={value}" for key, value in row["results"].items()),
-            row["comment"],
-        )
-        for row in told
-    ]
-    if following:
-        shown.append(
-            ("", following["stage"], "PAUSED", "", "", "", following["note"] or following["reason"], "")
-        )
-    put_table(("RUN", "STAGE", "STATE", "NODE", "SINCE", "ENDED", "DETAIL", "COMMENT"), shown)
+        report(found, output)

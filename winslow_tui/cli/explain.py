@@ -22,6 +22,8 @@ def explain(ctx: typer.Context, project: ProjectArgument, output: OutputOption =
     why = f" ({told['reason']})" if told["reason"] else ""
     following = f"; next stage: {told['next_stage']}" if told["next_stage"] else ""
     put(f"{told['project']} is {told['state']}{why}{following}")
+    if told["way_on"]:
+        put(f"go on with: {told['way_on']}")
     for run in told["runs"]:
         put(
             f"\nrun #{run['run']} {run['stage']} {run['state']}"

@@ -24,6 +24,8 @@ from winslow_tui.cli import (
     pipeline,
     project,
     project_pipeline,
+    queue,
+    runs,
     site,
     watch,
 )
@@ -70,15 +72,19 @@ def root(
 app.add_typer(pipeline.app, name="pipeline")
 app.add_typer(project.app, name="project")
 project_pipeline.register(project.app)
+app.add_typer(queue.app, name="queue")
 app.add_typer(files.app, name="files")
 app.add_typer(node.app, name="node")
 _COMMANDS: tuple[Callable[..., None], ...] = (
     control.start,
     control.pause,
     control.resume,
+    control.redo,
     control.abort,
+    control.answer,
+    control.confirm,
     control.wait,
-    control.runs,
+    runs.runs,
     logs.logs,
     explain.explain,
     watch.watch,

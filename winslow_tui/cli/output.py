@@ -29,6 +29,7 @@ _COLOURS: Mapping[str, str] = {
     "FAILED": "red", "failed": "red", "offline": "red", "UNKNOWN": "red", "unreadable": "red",
     "RUNNING": "cyan", "running": "cyan", "PREPARING": "cyan", "COLLECTING": "cyan",
     "QUEUED": "yellow", "waiting": "yellow", "PAUSED": "yellow", "paused": "yellow", "draining": "yellow",
+    "needs you": "magenta",
 }  # fmt: skip
 
 
