@@ -254,3 +254,18 @@ def test_another_pipeline_for_a_project(shell: Shell, ulm: str) -> None:
     copied = shell.client.project(ulm).pipeline
     assert (copied.definition.name, copied.source, copied.source_revision) == ("small", "small", 1)
     assert not copied.edited
+
+
+def test_what_is_edited_is_deleted_meanwhile(shell: Shell, ulm: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    editor(shell, monkeypatch, f'{WINSLOW} project delete {ulm} --yes; sed -i "s/cpus: 2/cpus: 3/" "$1"')
+    shell("project", "edit", ulm, code=3)
+    assert f"project '{ulm}' was deleted" in shell.err
+    (copy,) = drafts(shell)
+    assert "cpus: 3" in copy.read_text()
+    copy.unlink()
+    editor(shell, monkeypatch, f'{WINSLOW} pipeline delete traffic; sed -i "s/cpus: 2/cpus: 3/" "$1"')
+    shell("pipeline", "edit", "traffic", code=4)
+    assert "pipeline 'traffic' was deleted by" in shell.err
+    assert "storing makes pipeline traffic again" in shell.err
+    (draft,) = drafts(shell)
+    assert shell("pipeline", "apply", str(draft), "--if-revision", "0") == "traffic revision 2\n"

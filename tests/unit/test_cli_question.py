@@ -6,7 +6,8 @@ import io
 
 import pytest
 
-from winslow_tui.cli.question import asked
+from winslow.errors import Refused, UsageError
+from winslow_tui.cli.question import asked, must_agree
 
 
 @pytest.mark.parametrize(
@@ -34,3 +35,14 @@ def test_answers(
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith(f"Delete it? {'[Y/n]' if default else '[y/N]'} ")
+
+
+def test_who_must_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    with pytest.raises(UsageError, match=r"nobody can be asked: Sure\?") as raised:
+        must_agree("Sure?", undone="nothing was done")
+    assert raised.value.hint == "add --yes"
+    monkeypatch.setattr("winslow_tui.cli.question.can_ask", lambda: True)
+    must_agree("Sure?", undone="nothing was done")
+    with pytest.raises(Refused, match="nothing was done"):
+        must_agree("Sure?", undone="nothing was done")

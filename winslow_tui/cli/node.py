@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +9,7 @@ import typer
 
 from winslow_tui.cli.context import client, config
 from winslow_tui.cli.output import Format, OutputOption, plain, put, put_fields, put_json, put_table, say
+from winslow_tui.cli.question import must_agree
 
 if TYPE_CHECKING:
     from broker.messages import WishNotice
@@ -268,15 +268,11 @@ def forget(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
 ) -> None:
     """Remove a node for good: what it had is lost at once. One that starts again comes back as a new node."""
-    from winslow.errors import UsageError
-
     wishes = client(ctx).node_wishes
     wishes.check_forgettable(node)
     if not yes:
         held = ", ".join(map(str, wishes.held(node))) or "nothing"
-        if not sys.stdin.isatty():
-            raise UsageError(f"{node} would be removed, and what it has be lost: {held}", hint="add --yes")
-        typer.confirm(f"Remove {node}, and give up what it has ({held})?", abort=True, err=True)
+        must_agree(f"Remove {node}, and give up what it has ({held})?", undone=f"{node} was not removed")
     for each in wishes.forget(node):
         say(f"{each} is lost; winslow explain {each.project} says what becomes of it")
     say(f"node {node} is removed")

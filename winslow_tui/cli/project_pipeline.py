@@ -10,7 +10,7 @@ from winslow.terminal_text import line
 from winslow_tui.cli.context import client
 from winslow_tui.cli.output import Format, OutputOption, put, put_json, say
 from winslow_tui.cli.project import ProjectArgument
-from winslow_tui.cli.question import asked, can_ask
+from winslow_tui.cli.question import must_agree
 
 if TYPE_CHECKING:
     from winslow.pipeline import PipelineDefinition
@@ -83,7 +83,6 @@ def _take_over(
 ) -> None:
     """Show what the project's copy would have otherwise, ask, and give it the definition."""
     from winslow.definition_diff import pipeline_changes
-    from winslow.errors import Refused, UsageError
     from winslow_tui.definition_view import change_rows
 
     held = seen.pipeline
@@ -101,10 +100,8 @@ def _take_over(
     if held.edited and changes:
         say(f"{seen.id}: its copy was edited; that is among what changes")
     if not yes:
-        if not can_ask():
-            raise UsageError(f"{seen.id}: its copy of the pipeline would be replaced", hint="add --yes")
-        if not asked(f"Give {seen.id} {what}?", default=False):
-            raise Refused(f"{seen.id}: its copy of the pipeline was not changed")
+        undone = f"{seen.id}: its copy of the pipeline was not changed"
+        must_agree(f"Give {seen.id} {what}?", undone=undone)
     used.projects.change_pipeline(
         seen,
         definition,

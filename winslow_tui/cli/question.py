@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from winslow.errors import Refused, UsageError
 from winslow.terminal_text import line
 
 
@@ -26,3 +27,13 @@ def asked(question: str, *, default: bool) -> bool:
                 return default and bool(answer)
             case _:
                 continue
+
+
+def must_agree(question: str, *, undone: str) -> None:
+    """Go on only where the person says yes; `undone` is the sentence for a no.
+
+    Raises UsageError where nobody can be asked, Refused for a no."""
+    if not can_ask():
+        raise UsageError(f"nobody can be asked: {question}", hint="add --yes")
+    if not asked(question, default=False):
+        raise Refused(undone)
