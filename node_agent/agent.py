@@ -38,6 +38,7 @@ from winslow import metrics
 from winslow.election import Claim, ClaimResult
 from winslow.errors import Conflict, InvalidInput, NotFound, Refused, Unreachable, WinslowError
 from winslow.events import Claimed, Disowned
+from winslow.hold import Keeper
 from winslow.node import ActiveRun, Hardware, NodeState, Presence
 from winslow.node_wish import NodeWish, effective_labels
 from winslow.placement import UNKNOWN_IMAGE
@@ -125,6 +126,8 @@ class Agent:
             node=identity.node,
             instance=identity.instance,
             reservations=self.reservations,
+            keeper=Keeper(node=identity.node),
+            others=lambda: tuple(self._nodes.values()),
             me=self.state,
             estimate=self._estimate,
             holding=self._holding,
@@ -193,6 +196,7 @@ class Agent:
                 ActiveRun(project=key[0], run=key[1], attempt=key[2], stage=each.stage, phase=each.phase)
                 for key, each in sorted(self._attempts.items())
             ),
+            hold=self.bidding.hold,
             wall=self._clock.wall(),
             note="; ".join(self._notes.values()),
         )

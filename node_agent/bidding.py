@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from broker.messages import BidMessage
@@ -14,7 +14,8 @@ from node_agent.reservations import Key, Reservations
 from node_agent.standing import Holding
 from winslow import placement
 from winslow.election import Action, Claim, ClaimResult, Election, Publish
-from winslow.node import NodeState
+from winslow.hold import Keeper
+from winslow.node import Hold, NodeState
 from winslow.offer import HELD, Answer, Bid, Offer, OfferId
 from winslow.project import Project, Run, RunState, Tombstone
 
@@ -32,8 +33,8 @@ class Estimate:
 class Bidding:
     """One per agent, on its event loop.
 
-    `me()` is the node's own state now; `estimate(project, run)` may read the store; `holding(project, run)` says
-    whether this node could go on with a lost attempt; `publish(bid)` sends;
+    `me()` is the node's own state now, `others()` are those of the other nodes; `estimate(project, run)` may read
+    the store; `holding(project, run)` says whether this node could go on with a lost attempt; `publish(bid)` sends;
     `claim(offer, bids)` writes the claim and returns its result, UNKNOWN never: it goes on until it knows.
     """
 
@@ -43,6 +44,8 @@ class Bidding:
         node: str,
         instance: str,
         reservations: Reservations,
+        keeper: Keeper,
+        others: Callable[[], Sequence[NodeState]],
         me: Callable[[], NodeState],
         estimate: Callable[[Project, Run], Awaitable[Estimate]],
         holding: Callable[[str, int], Holding],
@@ -52,6 +55,8 @@ class Bidding:
         clock: Callable[[], float],
     ) -> None:
         self._reservations = reservations
+        self._keeper = keeper
+        self._others = others
         self._me = me
         self._estimate = estimate
         self._holding = holding
@@ -64,6 +69,8 @@ class Bidding:
         self._standing: dict[str, set[OfferId]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._look_timer: asyncio.TimerHandle | None = None
+        self._connected = False
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._election = Election(node=node, instance=instance, bidder=self)
 
@@ -83,6 +90,8 @@ class Bidding:
         short = placement.fits_now(me, offer.requires)
         if short:
             return Answer(kind="busy", reason="; ".join(short))
+        if kept_for := self._keeper.keeps_from(offer, me):
+            return Answer(kind="busy", reason=f"is kept free for {kept_for.project} #{kept_for.run}")
         estimate = self._estimates[offer.id]
         parts = placement.price(
             me,
@@ -92,6 +101,11 @@ class Bidding:
             rate=estimate.rate,
         )
         return Answer(kind="bid", parts=parts)
+
+    @property
+    def hold(self) -> Hold | None:
+        """What this node keeps itself free for."""
+        return self._keeper.hold
 
     def slots(self) -> int:
         """Small runs this node could still take."""
@@ -125,6 +139,8 @@ class Bidding:
             self._estimates.pop(offer, None)
             self._ages.pop(offer, None)
             self._do(self._election.gone(offer, self._clock()))
+            if self._keeper.gone(offer):
+                self._changed_hold()
         if queued:
             self._standing[project_id] = set(queued)
         else:
@@ -141,7 +157,10 @@ class Bidding:
             return
         self._estimates[offer] = estimate
         seen = Offer(id=offer, requires=run.stage.requires, priority=project.priority, age=self._ages[offer])
+        self._keeper.seen(seen, self._clock())
         self._do(self._election.seen(seen, self._clock()))
+        if self._look_timer is None:
+            self._look_later()
 
     def bid(self, message: BidMessage) -> None:
         """Somebody's answer arrived."""
@@ -170,7 +189,25 @@ class Bidding:
 
     def broker(self, connected: bool) -> None:
         """The broker came or went; say True after its retained states have come in."""
+        self._connected = connected
         self._do(self._election.broker(connected, self._clock()))
+
+    # -- holds
+
+    def _look_later(self) -> None:
+        self._look_timer = asyncio.get_running_loop().call_later(self._keeper.look, self._look)
+
+    def _look(self) -> None:
+        self._look_timer = None
+        if self._keeper.waiting:
+            self._look_later()
+            others = self._others() if self._connected else None
+            if self._keeper.review(self._me(), others, self._clock()):
+                self._changed_hold()
+
+    def _changed_hold(self) -> None:
+        self._changed()
+        self.resources_changed()
 
     # -- what to do
 
@@ -240,8 +277,9 @@ class Bidding:
 
     async def close(self) -> None:
         """Stop: no more bids. A claim under way is cut; its journal tells the next agent."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._look_timer):
+            if timer is not None:
+                timer.cancel()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -6,6 +6,8 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
+from winslow.pipeline import Requirements
+
 
 class Presence(StrEnum):
     """Whether a node takes part."""
@@ -57,6 +59,16 @@ class ActiveRun(_Model):
     phase: str = ""  # pull, fetch, run, collect; held: given up for lost, and still here
 
 
+class Hold(_Model):
+    """The queued run that a node keeps itself free for (design 5.6), what it needs, and how urgent it is."""
+
+    project: str
+    run: int
+    attempt: int
+    requires: Requirements
+    priority: int = 0
+
+
 class NodeState(_Model):
     """The retained message that makes a node known. `wall` is for people and for the skew display only."""
 
@@ -73,6 +85,7 @@ class NodeState(_Model):
     labels: tuple[str, ...] = ()  # what a stage's `requires.tags` must be found in
     configured_labels: tuple[str, ...] = ()  # those of them that its own configuration gives it
     runs: tuple[ActiveRun, ...] = ()
+    hold: Hold | None = None
     wall: str = ""  # RFC 3339, UTC
     note: str = ""  # a sentence when something is wrong, for example "store away: 2 results wait"
 

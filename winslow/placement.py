@@ -7,7 +7,7 @@ why a run waits without asking anyone. Sizes are bytes, rates bytes per second, 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from winslow.errors import Refused
@@ -142,17 +142,39 @@ def fits_now(node: NodeState, requires: Requirements) -> tuple[str, ...]:
     return ()
 
 
-def missing_summary(nodes: Iterable[NodeState], requires: Requirements) -> str:
+def in_the_way(node: NodeState, other: Requirements, held: Requirements) -> bool:
+    """Whether a run that the node can take now would leave too little of something that another one needs there.
+
+    What the other one lacks anyway, and this one takes nothing of, does not count.
+    """
+    free = node.free
+    if other.gpus is not None and held.gpus is not None:
+        given = set(pick_gpus(node, other))
+        left = [gpu for gpu in _free_gpus(node) if gpu.uuid not in given]
+        wanted = any(_suits(gpu, held.gpus) for gpu in _free_gpus(node) if gpu.uuid in given)
+        if wanted and _gpu_lack(left, held.gpus) is not None:
+            return True
+    return (
+        round(free.cpus - other.cpus, 6) < held.cpus
+        or (other.memory > 0 and free.memory - other.memory < held.memory)
+        or (other.disk > 0 and free.disk - other.disk < held.disk)
+    )
+
+
+def missing_summary(
+    nodes: Iterable[NodeState], requires: Requirements, *, kept: Callable[[NodeState], str] = lambda _: ""
+) -> str:
     """Why such a run waits, in one line: `needs 2 GPUs with 24 GiB; best node ws3 has 1`.
 
-    Empty when a node could take it now. Names the nodes to wait for when some fit but are busy or away,
-    and else the nearest node (the least missing in all) and what it lacks.
+    `kept` says for which other run a node is kept free, if so. Empty when a node could take it now. Names the nodes
+    to wait for when some fit but are busy or away, and else the nearest node (the least missing in all) and what it
+    lacks.
     """
     known = sorted(nodes, key=lambda node: node.node)
     if impossible := unfit_summary(known, requires):
         return impossible
     fitting = [node for node in known if not fits(node, requires)]
-    reasons = {node.node: fits_now(node, requires) for node in fitting}
+    reasons = {node.node: fits_now(node, requires) or tuple(filter(None, [kept(node)])) for node in fitting}
     if any(not reason for reason in reasons.values()):
         return ""
     online = [node.node for node in fitting if node.presence is Presence.ONLINE]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
+from winslow.hold import hold_id, kept_for_another
 from winslow.lifecycle import ProjectState, state_of
 from winslow.node import NodeState, Presence
+from winslow.offer import Offer, OfferId
 from winslow.placement import fits, fits_now, missing_summary
 from winslow.project import Attempt, Project, Run, RunState
 from winslow.steering import way_on
@@ -25,14 +28,14 @@ def explain(project: Project, nodes: Sequence[NodeState] | None) -> dict[str, An
         "next_stage": project.control.next_stage,
         "needs": list(project.control.needs),
         "way_on": way_on(project) if state is ProjectState.NEEDS_YOU else "",
-        "runs": [_run(run, nodes) for run in runs],
+        "runs": [_run(project, run, nodes) for run in runs],
     }
 
 
 def waits_for(project: Project, nodes: Sequence[NodeState]) -> str:
     """What a run of the project waits for; empty where none waits, or a node could take it now."""
     waiting = (run for run in project.active if run.state is RunState.QUEUED)
-    return next(filter(None, (missing_summary(nodes, run.stage.requires) for run in waiting)), "")
+    return next(filter(None, (_missing(project, run, nodes) for run in waiting)), "")
 
 
 def state_with_nodes(project: Project, nodes: Sequence[NodeState] | None) -> tuple[ProjectState, str]:
@@ -61,7 +64,7 @@ def silent(project: Project, nodes: Sequence[NodeState] | None) -> frozenset[str
     )
 
 
-def _run(run: Run, nodes: Sequence[NodeState] | None) -> dict[str, Any]:
+def _run(project: Project, run: Run, nodes: Sequence[NodeState] | None) -> dict[str, Any]:
     told: dict[str, Any] = {
         "run": run.n,
         "stage": run.stage.name,
@@ -73,22 +76,45 @@ def _run(run: Run, nodes: Sequence[NodeState] | None) -> dict[str, Any]:
         "attempts": [_attempt(attempt) for attempt in run.attempts[-MAX_EARLIER:]],
     }
     if run.state is RunState.QUEUED:
-        told["waits"] = _waits(run, nodes)
+        told["waits"] = _waits(project, run, nodes)
         told["nodes"] = {
-            node.node: _answer(node, run) for node in sorted(nodes or (), key=lambda node: node.node)
+            node.node: _answer(project, node, run) for node in sorted(nodes or (), key=lambda node: node.node)
         }
     return told
 
 
-def _waits(run: Run, nodes: Sequence[NodeState] | None) -> str:
+def _offer(project: Project, run: Run) -> Offer:
+    return Offer(
+        id=OfferId(project.id, run.n, run.next_k), requires=run.stage.requires, priority=project.priority
+    )
+
+
+def _kept(offer: Offer, node: NodeState) -> str:
+    other = kept_for_another(node, offer)
+    return f"is kept free for {other.project} #{other.run}" if other is not None else ""
+
+
+def _missing(project: Project, run: Run, nodes: Sequence[NodeState]) -> str:
+    return missing_summary(nodes, run.stage.requires, kept=partial(_kept, _offer(project, run)))
+
+
+def _waits(project: Project, run: Run, nodes: Sequence[NodeState] | None) -> str:
     if nodes is None:
         return "the broker could not be asked which nodes there are"
-    return missing_summary(nodes, run.stage.requires) or "a node could take it now: it is being elected"
+    waits = _missing(project, run, nodes) or "a node could take it now: it is being elected"
+    offer = _offer(project, run).id
+    keepers = sorted(node.node for node in nodes if node.hold is not None and hold_id(node.hold) == offer)
+    return f"{waits}; {keepers[0]} is kept free for it" if keepers else waits
 
 
-def _answer(node: NodeState, run: Run) -> Mapping[str, object]:
-    never, now = fits(node, run.stage.requires), fits_now(node, run.stage.requires)
+def _answer(project: Project, node: NodeState, run: Run) -> Mapping[str, object]:
+    offer = _offer(project, run)
+    never, now = fits(node, run.stage.requires), list(fits_now(node, run.stage.requires))
+    if kept := _kept(offer, node):
+        now.append(kept)
     kind = "pass" if never else "busy" if now else "fits"
+    if node.hold is not None and hold_id(node.hold) == offer.id:
+        now.append("is kept free for it")
     return {"answer": kind, "reasons": list(never or now), "presence": node.presence.value}
 
 

@@ -44,9 +44,18 @@ PATIENCE = 60.0
 
 
 class AgentProcess:
-    """One agent: `python -m node_agent` with a configuration of its own, as a site on one machine starts it."""
+    """One agent: `python -m node_agent` with a configuration of its own, as a site on one machine starts it; or a
+    `program` that changes something in it."""
 
-    def __init__(self, fleet: Fleet, name: str, settings: Mapping[str, object], *, site: str) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        name: str,
+        settings: Mapping[str, object],
+        *,
+        site: str,
+        program: Path | None = None,
+    ) -> None:
         self.name = name
         self.home = fleet.folder / name
         self.data = self.home / "data"
@@ -57,7 +66,8 @@ class AgentProcess:
         lines = [f"{key} = {json.dumps(value)}" for key, value in agent.items()]
         self.config.touch(mode=0o600)
         self.config.write_text("\n".join([site, "[agent]", *lines, ""]))
-        self._daemon = self._made([sys.executable, "-P", "-m", "node_agent"])
+        started = ["-m", "node_agent"] if program is None else [str(program)]
+        self._daemon = self._made([sys.executable, "-P", *started])
 
     def _made(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> Daemon:
         return Daemon(
@@ -223,6 +233,7 @@ class Fleet:
         cpus: float = 2.0,
         memory: int = 512 * MIB,
         cable: Cable | None = None,
+        program: Path | None = None,
         **settings: object,
     ) -> AgentProcess:
         """A new agent, not started, with more of its `[agent]` section. Docker unless `runtime` says otherwise."""
@@ -230,7 +241,8 @@ class Fleet:
         broker, store = self._servers
         if cable is not None:
             broker, store = cable.broker.url, replace(store, endpoint=cable.store.url)
-        self.agents[name] = AgentProcess(self, name, more, site=self._settings(broker, store))
+        site = self._settings(broker, store)
+        self.agents[name] = AgentProcess(self, name, more, site=site, program=program)
         return self.agents[name]
 
     def cable(self) -> Cable:

@@ -13,6 +13,7 @@ from itertools import count
 from random import Random
 
 from winslow.election import Action, Claim, ClaimResult, Election
+from winslow.hold import Keeper
 from winslow.node import FreeResources, Hardware, NodeState, Presence
 from winslow.offer import Answer, Bid, Offer, OfferId, spread
 from winslow.pipeline import Requirements
@@ -78,6 +79,7 @@ class Agent:
     starts: int = 0
     said: NodeState | None = None
     states_heard: dict[str, int] = field(default_factory=dict)  # the newest version of each node's state
+    others: dict[str, NodeState] = field(default_factory=dict)  # and what it said
     timer: float | None = None
     next_look: float = 0.0
 
@@ -90,6 +92,8 @@ class Agent:
             return Answer(kind="pass", reason="is draining")
         if offer.requires.cpus > self.free:
             return Answer(kind="busy", reason="too few cores are free")
+        if self.keeper.keeps_from(offer, self.state(Presence.ONLINE)):
+            return Answer(kind="busy", reason="is kept free for another run")
         return Answer(kind="bid", parts={"fetch": self.price(offer.id)})
 
     def slots(self) -> int:
@@ -126,8 +130,10 @@ class Agent:
         self.starts += 1
         self.reserved.clear()
         self.election = self.world.election(node=self.name, instance=self.instance, bidder=self)
+        self.keeper = self.world.keeper(node=self.name)
         self.look()
         self.connect()
+        self.review()
 
     def die(self) -> None:
         self.alive = False
@@ -171,11 +177,31 @@ class Agent:
             presence=presence,
             hardware=Hardware(cpus=self.cpus, memory=1 << 40),
             free=FreeResources(cpus=self.free, memory=1 << 40),
+            hold=self.keeper.hold,
         )
+
+    def presence(self) -> NodeState:
+        return self.state(Presence.DRAINING if self.draining else Presence.ONLINE)
+
+    def review(self) -> None:
+        """Is this node to keep itself free for a run that has waited long?"""
+        others = [state for name, state in self.others.items() if name != self.name]
+        if self.keeper.review(self.presence(), others if self.connected else None, self.world.now):
+            self.act(self.election.resources_changed(self.world.now))
+        self.later(self.keeper.look, self.review)
+
+    def saw(self, offer: Offer) -> None:
+        self.keeper.seen(offer, self.world.now)
+        self.act(self.election.seen(offer, self.world.now))
+
+    def lost_sight(self, offer: OfferId) -> None:
+        if self.keeper.gone(offer):
+            self.act(self.election.resources_changed(self.world.now))
+        self.act(self.election.gone(offer, self.world.now))
 
     def announce(self) -> None:
         """Publish the presence if it is another than was said last."""
-        state = self.state(Presence.DRAINING if self.draining else Presence.ONLINE)
+        state = self.presence()
         if self.connected and state != self.said:
             self.said = state
             self.world.publish_state(state)
@@ -192,12 +218,12 @@ class Agent:
             for offer in tuple(self.world.offers.values()):
                 claim = self.world.store.get(offer.id)[1]
                 if not claim:
-                    self.act(self.election.seen(offer, now))
+                    self.saw(offer)
                 elif claim in self.journal:
                     self.adopt(offer)
             for known in self.election.offers:
                 if self.world.store.get(known)[1]:
-                    self.act(self.election.gone(known, now))
+                    self.lost_sight(known)
             wait = LISTING if self.connected else LISTING_ALONE
             if self.next_look <= now:
                 self.next_look = now + wait * self.world.random.uniform(0.9, 1.1)
@@ -211,9 +237,9 @@ class Agent:
 
         def answered() -> None:
             if self.world.store.get(offer.id)[1]:
-                self.act(self.election.gone(offer.id, self.world.now))
+                self.lost_sight(offer.id)
             else:
-                self.act(self.election.seen(offer, self.world.now))
+                self.saw(offer)
 
         self.later(2 * self.world.between(self.world.weather.store), answered)
 
@@ -244,6 +270,7 @@ class Agent:
             self.said = None  # the last will of a former process came late
             self.announce()
         else:
+            self.others[state.node] = state
             self.react(self.election.presence(state, self.world.now))
 
     def react(self, actions: list[Action]) -> None:
@@ -296,7 +323,8 @@ class Agent:
         self.reserved.pop(offer.id, None)
         self.running[offer.id] = offer.requires.cpus
         self.world.started_by.setdefault(offer.id, []).append(self.name)
-        self.world.broadcast(self, lambda agent: agent.act(agent.election.gone(offer.id, agent.world.now)))
+        self.keeper.gone(offer.id)
+        self.world.broadcast(self, lambda agent: agent.lost_sight(offer.id))
         self.world.later(self.world.duration, lambda: self.ended(offer.id))
 
     def ended(self, offer: OfferId) -> None:
@@ -309,7 +337,7 @@ world_ids = count(1)
 
 
 class World:
-    """The broker, the store, the agents and the time. `election` is the class under test."""
+    """The broker, the store, the agents and the time. `election` and `keeper` are the classes under test."""
 
     def __init__(
         self,
@@ -319,10 +347,11 @@ class World:
         weather: Weather = Weather(),
         store: type[Store] = Store,
         election: type[Election] = Election,
+        keeper: Callable[..., Keeper] = Keeper,
         duration: float = 30.0,
     ) -> None:
         self.random, self.weather, self.duration = Random(seed), weather, duration
-        self.store, self.election = store(), election
+        self.store, self.election, self.keeper = store(), election, keeper
         self.now, self._events, self._order = 0.0, list[tuple[float, int, Callable[[], None]]](), count()
         self.broker_up = True
         self.retained: dict[str, NodeState] = {}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from itertools import count
 from random import Random
 
 import pytest
@@ -11,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from tests.property.simulation import LISTING, LISTING_ALONE, Agent, PlainStore, Store, Weather, World
 from winslow.election import ALONE, LONGEST_WAIT, STEP, WINDOW, Election, _Contest
+from winslow.hold import AFTER, LOOK, Keeper
 from winslow.offer import Bid, OfferId, spread
 
 STORM = Weather(
@@ -156,6 +160,60 @@ def test_a_long_queue_is_worked_off_without_pauses(seed: int, latency: float) ->
         world.queue(run)
     world.run(50 + 60 / 6 * (WINDOW + 0.1))
     assert not world.unclaimed()
+    world.check_starts()
+
+
+def crowd(*, seed: int, cpus: list[int], keeper: Callable[..., Keeper] = Keeper) -> tuple[World, OfferId]:
+    """Small runs come without end, enough to keep every core busy; one that needs a whole node comes among them."""
+    world = World(seed=seed, cpus=cpus, duration=20, weather=Weather(latency=(0.0002, 0.02)), keeper=keeper)
+    world.run(SETTLED)
+    runs = count(1)
+
+    def another() -> None:
+        world.queue(next(runs))
+        world.later(world.random.uniform(0.5, 1.0) * 20 / sum(cpus), another)
+
+    another()
+    world.run(60)
+    return world, world.queue(0, cpus=max(cpus))
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**32), cpus=st.sampled_from([[3], [4, 4], [2, 3, 4], [4, 1, 1]]))
+def test_a_big_run_is_not_starved_by_a_stream_of_small_ones(seed: int, cpus: list[int]) -> None:
+    """It starts two minutes after it came, and what was running then took its time; others work on meanwhile."""
+    world, big = crowd(seed=seed, cpus=cpus)
+    claimed = len(world.claimed_at)
+    held: set[str] = set()
+
+    def done() -> bool:
+        held.update(agent.name for agent in world.agents if agent.keeper.hold is not None)
+        return big in world.started_by
+
+    world.run(AFTER + LOOK * (len(cpus) + 1) + world.duration + 5, until=done)
+    assert big in world.started_by
+    assert held == {winner(world, big)}, "one node held for it, and took it"
+    rest = sum(cpus) - max(cpus)
+    assert len(world.claimed_at) - claimed >= (AFTER + world.duration) / world.duration * rest * 0.9
+    world.run(2 * LOOK)
+    assert not any(agent.keeper.hold for agent in world.agents)
+    world.check_starts()
+
+
+def test_without_a_hold_it_is_starved() -> None:
+    world, big = crowd(seed=1, cpus=[3], keeper=partial(Keeper, after=1e9))
+    world.run(20 * AFTER)
+    assert big not in world.claimed_at
+
+
+def test_a_hold_survives_the_death_of_the_node_that_held() -> None:
+    """Another node holds for the run then, and only one at a time."""
+    world, big = crowd(seed=3, cpus=[4, 4, 4])
+    world.run(AFTER + 4 * LOOK, until=lambda: any(agent.keeper.hold for agent in world.agents))
+    (holder,) = (agent for agent in world.agents if agent.keeper.hold)
+    holder.die()
+    world.run(AFTER + LOOK * 4 + world.duration + 5, until=lambda: big in world.started_by)
+    assert big in world.started_by and winner(world, big) != holder.name
     world.check_starts()
 
 

@@ -6,8 +6,9 @@ import pytest
 
 from tests.unit import cli_projects as make
 from winslow.errors import NotFound, StoreUnreachable
-from winslow.events import Enqueued, FilesPruned, PinsChanged
-from winslow.node import FreeResources, Gpu, Hardware, NodeState, Presence
+from winslow.events import Enqueued, FilesPruned, PinsChanged, RunQueued
+from winslow.node import FreeResources, Gpu, Hardware, Hold, NodeState, Presence
+from winslow.pipeline import Requirements
 from winslow.project import Project, Tombstone
 from winslow.store.documents import Documents
 from winslow.store.memory import MemoryStore
@@ -288,3 +289,18 @@ def test_what_waits_in_the_queue_says_what_was_changed() -> None:
     assert second["changes"] == "like #1, image img:2, gpus=none, workspace of #0"
     assert after_queue(project) == "track"
     assert after_queue(make.running()) is None
+
+
+def test_an_explanation_says_what_a_node_is_kept_free_for() -> None:
+    """The other project's run waits for four cores; the node has two free, and keeps them."""
+    waits = make.after(make.new("ulm-abcd"), RunQueued(id=make.event_id(), stage="track"))
+    hold = Hold(project="big-abcd", run=3, attempt=1, requires=Requirements(cpus=4))
+    keeper = NODE.model_copy(update={"free": NODE.free.model_copy(update={"cpus": 2.0}), "hold": hold})
+    (told,) = explain(waits, [keeper])["runs"]
+    assert told["waits"] == "waits for ws1: is kept free for big-abcd #3"
+    assert told["nodes"]["ws1"]["reasons"] == ["is kept free for big-abcd #3"]
+    own = hold.model_copy(update={"project": "ulm-abcd", "run": 1, "requires": Requirements(cpus=2)})
+    busy = keeper.model_copy(update={"free": NODE.free, "hold": own})
+    (told,) = explain(waits, [busy])["runs"]
+    assert told["waits"] == "waits for ws1: needs 2 cores, 1 free; ws1 is kept free for it"
+    assert told["nodes"]["ws1"]["reasons"] == ["needs 2 cores, 1 free", "is kept free for it"]

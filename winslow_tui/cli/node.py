@@ -107,6 +107,7 @@ def _show(state: NodeState, wish: WishNotice | None, usage: Any) -> None:
             "host": state.host,
             "version": state.version,
             "runtime": ", ".join(state.runtime),
+            "kept free for": f"{state.hold.project} #{state.hold.run}" if state.hold else "",
             "labels": ", ".join(state.labels),
             "of them given": ", ".join(wish.labels) if wish else "",
             "processor": hardware.cpu_model,
