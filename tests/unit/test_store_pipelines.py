@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -207,6 +208,21 @@ def test_who_was_current_until_somebody_went_on_has_applied(store: MemoryStore) 
     assert pipelines.apply("traffic", SECOND, if_revision=1) == 2
     assert [head.revision for head in rival.history("traffic")] == [3, 2, 1]
     assert rival.read("traffic").text == "rival"
+
+
+def test_whoever_applies_at_once_finds_the_revision_in_the_history(store: MemoryStore) -> None:
+    def apply(person: int) -> dict[int, str]:
+        mine = Pipelines(store)
+        texts = [f"person {person}, text {number}" for number in range(5)]
+        return {mine.apply("traffic", text, by=f"p{person}"): text for text in texts}
+
+    with ThreadPoolExecutor(6) as pool:
+        applied = {revision: text for each in pool.map(apply, range(6)) for revision, text in each.items()}
+    pipelines = Pipelines(store)
+    told = {head.revision: head.by for head in pipelines.history("traffic")}
+    assert len(applied) == 30
+    assert told == {revision: f"p{text.split()[1][0]}" for revision, text in applied.items()}
+    assert {number: pipelines.read("traffic", revision=number).text for number in told} == applied
 
 
 def test_over_a_bad_link_every_apply_and_delete_ends_as_it_says() -> None:
