@@ -8,6 +8,7 @@ counter to the store, and the others read it before they give an attempt to some
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -63,15 +64,18 @@ class Alive:
         self._woken.set()
 
     async def run(self) -> None:
-        """Until cancelled."""
-        written = False
+        """Until cancelled. One more attempt is no reason to write within a period."""
+        written, tried = False, -math.inf
+        loop = asyncio.get_running_loop()
         while True:
             self._woken.clear()
             held = self._held()
             self._holding = bool(held)
-            if held or not written:
+            step = period(held)
+            if (held or not written) and loop.time() - tried >= step:
+                tried = loop.time()
                 written = await self._try()
-            wait = period(held) if held or not written else None
+            wait = max(0.0, tried + step - loop.time()) if held or not written else None
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self._woken.wait()
