@@ -30,6 +30,9 @@ from winslow.placement import size_text
 from winslow.project import BidRecord, Project, Reason, RunState, Tombstone
 from winslow.store import layout
 
+CLEAN_AFTER = 0.1
+"""Seconds from the write that ends a run to the removal of what it left here: the next stage's election goes first."""
+
 
 class Attempt:
     """See the module. `changed` is called when `phase` or `percent` changes, `spent` when the attempt needs its
@@ -114,6 +117,8 @@ class Attempt:
             old = self.key
             self._take(journal)
             self._renumbered(old)
+        else:
+            await asyncio.sleep(CLEAN_AFTER)
         await self._clean()
 
     async def _displaced(self) -> bool:
