@@ -58,6 +58,7 @@ no node's cache, so it costs all the same."""
 SAMPLE_SECONDS = 2.0
 HISTORY_SECONDS = 30.0
 PRESENCE_SECONDS = 30.0
+PRESENCE_PAUSE = 0.1
 SNAPSHOT_SECONDS = 10.0
 MOST_NOTE = 400  # characters of a sentence in the presence
 _RETRY_FIRST, _RETRY_LONGEST = 0.5, 15.0
@@ -114,7 +115,8 @@ class Agent:
         self._recovered = False
         self._alone = False  # no other node is known to be online under this name
         self._takes_part = False  # until it is known what is left here, and that the store is sound
-        self._dirty = asyncio.Event()
+        self._dirty = asyncio.Event()  # the presence is to be published
+        self._dirty_soon: asyncio.TimerHandle | None = None
         self._group: asyncio.TaskGroup | None = None
         self.reservations = Reservations(hardware)
         self.mirror = Mirror(documents=Documents(store), executor=executor, on_change=self._changed)
@@ -133,7 +135,7 @@ class Agent:
             holding=self._holding,
             publish=self._publish_bid,
             claim=self._claim,
-            changed=self._dirty.set,
+            changed=self._soon,
             clock=clock.monotonic,
         )
         self._entropy = Entropy(
@@ -684,7 +686,7 @@ class Agent:
         attempt = Attempt(
             journal=journal,
             tools=self._tools,
-            changed=self._dirty.set,
+            changed=self._soon,
             spent=lambda: self._release(attempt.key),
             rests=self._rests,
             renumbered=self._renumbered,
@@ -692,7 +694,7 @@ class Agent:
         self._attempts[key] = attempt
         self._alive.wake()
         attempt.document(document)
-        self._dirty.set()
+        self._soon()
         self._spawn(self._live(attempt), name=f"attempt {journal.name}")
 
     async def _live(self, attempt: Attempt) -> None:
@@ -722,9 +724,19 @@ class Agent:
 
     # -- presence and metrics
 
+    def _soon(self) -> None:
+        """Let the presence tell of a change, with what else changes in the next moment: nobody waits for it, as they
+        do for resources that became free."""
+        if self._dirty_soon is None:
+            loop = asyncio.get_running_loop()
+            self._dirty_soon = loop.call_later(PRESENCE_PAUSE, self._dirty.set)
+
     async def _keep_presence(self) -> None:
         while True:
             self._dirty.clear()
+            if self._dirty_soon is not None:
+                self._dirty_soon.cancel()
+                self._dirty_soon = None
             self._publish(topics.NodeState(node=self.identity.node), self.state())
             with suppress(TimeoutError):
                 async with asyncio.timeout(PRESENCE_SECONDS):
