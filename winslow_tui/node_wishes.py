@@ -169,17 +169,15 @@ class NodeWishes:
             nonlocal latest, said
             if isinstance(payload, NodeState):
                 latest = payload
-                if payload.presence is not Presence.OFFLINE:
-                    return payload.presence is Presence.DRAINING and payload.idle
-            wish = self.read(node)
-            if wish is None or wish.drain is None:
-                by = f" by {wish.by}" if wish is not None and wish.by else ""
-                raise Conflict(f"node '{node}' was told meanwhile{by} to take part")
+            else:
+                self._check_draining(node)
             if latest is not None and latest.presence is not Presence.OFFLINE:
-                return False
-            if not said:
+                if latest.presence is not Presence.DRAINING or not latest.idle:
+                    return False
+            elif not said:
                 self._link.say(f"node '{node}' is away; waiting until no project says that it has a run")
                 said = True
+            # An agent that has just started drains too, and has not yet looked what is left there.
             return not self.held(node)
 
         if not live.wait_for(
@@ -194,6 +192,12 @@ class NodeWishes:
             raise OutOfReach(f"node '{node}' {what} after {timeout:g} s")
 
     # -- inside
+
+    def _check_draining(self, node: str) -> None:
+        wish = self.read(node)
+        if wish is None or wish.drain is None:
+            by = f" by {wish.by}" if wish is not None and wish.by else ""
+            raise Conflict(f"node '{node}' was told meanwhile{by} to take part")
 
     def _labels(self, node: str) -> tuple[str, ...]:
         wish = self.read(node)
