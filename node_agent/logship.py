@@ -133,6 +133,9 @@ class LogShipper:
         for task in self._copying:
             task.cancel()
         await asyncio.gather(*self._copying, return_exceptions=True)
+        if kind is None:  # an agent that stops does not wait for the store: its threads end with it
+            await self._log_copy.settle()
+            await self._event_copy.settle()
         self._close()
 
     def event(self, kind: str, text: str, data: dict[str, Any] | None = None) -> None:

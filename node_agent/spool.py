@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from winslow.errors import NotFound, WinslowError
 from winslow.logs import Segment
@@ -112,6 +112,7 @@ class SegmentCopy:
         self._turn = asyncio.Lock()
         self._stored: dict[Segment, tuple[int, str]] = {}  # segment -> size and ETag of what the store has
         self._foreign: dict[Segment, str] = {}  # segment -> ETag of an object that this process did not write
+        self._under_way: asyncio.Future[Any] | None = None
         self._sealed = 0  # so many segments from the first on are stored whole
 
     def grew(self) -> None:
@@ -183,8 +184,15 @@ class SegmentCopy:
                     if size == self._spool.end_of(segment) - segment.first_byte:
                         self._stored[segment] = (size, etag)
 
+    async def settle(self) -> None:
+        """Return when nothing is under way any more that a cancelled call has begun: what is deleted then stays so."""
+        if self._under_way is not None:
+            await asyncio.wait({self._under_way})
+
     async def _blocking(self, work: Callable[[], _T]) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+        future = asyncio.get_running_loop().run_in_executor(self._executor, work)
+        self._under_way = future
+        return await asyncio.shield(future)
 
     def _due(self, written: float) -> float:
         """Seconds until the next copy should be made; 0: now."""

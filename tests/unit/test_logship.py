@@ -52,9 +52,11 @@ class Store(MemoryStore):
         self.lose_answers = 0
         self.gate = threading.Event()
         self.gate.set()
+        self.at_gate = threading.Event()
         self.puts: list[str] = []
 
     def put(self, key: str, data: bytes, **how: object) -> str:
+        self.at_gate.set()
         assert self.gate.wait(DEADLINE)
         if self.away:
             raise StoreUnreachable("away")
@@ -250,6 +252,41 @@ async def test_a_slow_store_does_not_hold_the_output(bench: Bench) -> None:
         bench.store.gate.set()
         await shipper.finish()
     assert bench.stored == bench.spooled
+
+
+async def _ship_up_to_the_gate(bench: Bench, *, left: asyncio.Event, for_ever: bool) -> None:
+    async with bench.shipper() as shipper:
+        await shipper.ship(given(lines(5)))
+        await bench.until(bench.store.at_gate.is_set)
+        left.set()
+        if for_ever:
+            await asyncio.Event().wait()
+
+
+async def test_nothing_is_written_behind_a_deletion_that_follows(bench: Bench) -> None:
+    bench.store.gate.clear()
+    left = asyncio.Event()
+    shipping = asyncio.create_task(_ship_up_to_the_gate(bench, left=left, for_ever=False))
+    await left.wait()
+    done, _ = await asyncio.wait({shipping}, timeout=0.05)
+    assert not done, "a write is under way"
+    bench.store.gate.set()
+    await shipping
+    before = len(bench.store.puts)
+    bench.store.delete_prefix(layout.attempt("demo", 3, 1))
+    bench.executor.shutdown()  # all its threads have ended
+    assert (len(bench.store.puts), bench.stored) == (before, b"")
+
+
+async def test_an_agent_that_stops_does_not_wait_for_a_slow_store(bench: Bench) -> None:
+    bench.store.gate.clear()
+    left = asyncio.Event()
+    shipping = asyncio.create_task(_ship_up_to_the_gate(bench, left=left, for_ever=True))
+    await left.wait()
+    shipping.cancel()
+    done, _ = await asyncio.wait({shipping}, timeout=DEADLINE / 2)
+    bench.store.gate.set()
+    assert done
 
 
 async def test_a_store_that_is_away_is_named_and_later_gets_everything(bench: Bench) -> None:
