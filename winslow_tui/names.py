@@ -11,6 +11,7 @@ from winslow.errors import Conflict, InvalidInput, NotFound
 
 MAX_NAME = 200
 MAX_TAG = 100
+MAX_COMMENT = 4000
 _MAX_SLUG = 48
 
 
@@ -35,6 +36,16 @@ def check_tag(text: str) -> str:
         raise InvalidInput(f"{text[:MAX_TAG]!r}: 1 to {MAX_TAG} printable characters are expected here")
     if text.endswith("-"):
         raise InvalidInput(f"'{text}': a '-' at the end means to remove it", hint="choose another name")
+    return text
+
+
+def check_comment(text: str) -> str:
+    """A text about a project. Raises InvalidInput for one that would swell its document."""
+    if len(text) > MAX_COMMENT:
+        raise InvalidInput(
+            f"a comment has at most {MAX_COMMENT} characters, this one {len(text)}",
+            hint="put longer texts into a file: winslow files put FILE PROJECT:input/",
+        )
     return text
 
 

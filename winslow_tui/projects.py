@@ -20,7 +20,7 @@ from winslow.store.pool import in_parallel
 from winslow.store.port import ObjectInfo
 from winslow_tui.definitions import Definitions
 from winslow_tui.link import Link
-from winslow_tui.names import check_name, check_tag, pick, slug
+from winslow_tui.names import check_comment, check_name, check_tag, pick, slug
 
 READERS = 8
 _ID_TRIES = 5
@@ -205,7 +205,8 @@ class Projects:
 
     def comment(self, query: str, text: str) -> Project:
         """A text about the project; empty for none."""
-        return self._link.change(self.id_of(query), events.CommentChanged(comment=text, **self._link.stamp()))
+        event = events.CommentChanged(comment=check_comment(text), **self._link.stamp())
+        return self._link.change(self.id_of(query), event)
 
     def archive(self, query: str, *, archived: bool = True) -> Project:
         """Put it away, or take it back. Raises Refused while a run is active."""

@@ -10,6 +10,7 @@ from winslow.errors import NotFound, UsageError
 from winslow.project import Project, RunRequest
 from winslow_tui.changes import Changes
 from winslow_tui.link import Link
+from winslow_tui.names import check_comment
 from winslow_tui.projects import Projects
 
 _MIN_PREFIX = 4  # characters of a request's id that stand for it
@@ -64,7 +65,7 @@ class Runs:
             "requires": dict(changes.requires),
             "workspace": changes.workspace,
             "advance": "single" if changes.single else "auto",
-            "comment": changes.comment,
+            "comment": check_comment(changes.comment),
         }
 
     # -- what comes next

@@ -21,6 +21,7 @@ from winslow_tui.cli import (
     info,
     logs,
     node,
+    particulars,
     pipeline,
     project,
     project_pipeline,
@@ -72,6 +73,7 @@ def root(
 app.add_typer(pipeline.app, name="pipeline")
 app.add_typer(project.app, name="project")
 project_pipeline.register(project.app)
+particulars.register(project.app)
 app.add_typer(queue.app, name="queue")
 app.add_typer(files.app, name="files")
 app.add_typer(node.app, name="node")

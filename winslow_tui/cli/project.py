@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,6 +19,7 @@ from winslow_tui.cli.output import (
     say,
     time_shown,
 )
+from winslow_tui.cli.question import can_ask, typed
 
 if TYPE_CHECKING:
     from winslow.project import Project
@@ -58,43 +58,34 @@ def create(
 
 
 @app.command("list")
-def list_(ctx: typer.Context, output: OutputOption = Format.TABLE) -> None:
-    """Show all projects and their states."""
+def list_(
+    ctx: typer.Context,
+    every: Annotated[bool, typer.Option("--all", "-a", help="archived ones, too")] = False,
+    tag: Annotated[list[str] | None, typer.Option("--tag", help="with this tag; repeatable")] = None,
+    state: Annotated[
+        list[str] | None, typer.Option("--state", help="in this state, for example needs-you; repeatable")
+    ] = None,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Show projects and their states."""
     from winslow.project import Project
     from winslow_tui.definition_view import source_news
     from winslow_tui.explanation import state_with_nodes
+    from winslow_tui.projectlist import entry, selected, unreadable
     from winslow_tui.projects import Unreadable
 
     used = client(ctx)
-    every = used.projects.all()
-    newest = used.pipelines.newest_revisions(each.source for each in every if isinstance(each, Project))
-    told: list[dict[str, object]] = []
-    nodes = used.nodes.waited_for(every)
-    for each in every:
+    found = used.projects.all()
+    newest = used.pipelines.newest_revisions(each.source for each in found if isinstance(each, Project))
+    nodes = used.nodes.waited_for(found)
+    told = []
+    for each in found:
         if isinstance(each, Unreadable):
-            told.append({"id": each.id, "name": "", "state": "unreadable", "reason": each.why})
+            told.append(unreadable(each.id, each.why))
         elif isinstance(each, Project):  # of a deleted one only a mark is left, for nobody to go on with it
-            state, reason = state_with_nodes(each, nodes)
-            active = [
-                {"run": run.n, "stage": run.stage.name, "state": run.state.value} for run in each.active
-            ]
-            told.append(
-                {
-                    "id": each.id,
-                    "name": each.name,
-                    "state": state.value,
-                    "reason": reason,
-                    "tags": each.tags,
-                    "author": each.author,
-                    "created": each.created,
-                    "pipeline": each.pipeline.definition.name,
-                    "pipeline_revision": each.pipeline.source_revision,
-                    "pipeline_news": source_news(each, newest),
-                    "next_stage": each.control.next_stage,
-                    "runs": len(each.runs),
-                    "active": active,
-                }
-            )
+            now, reason = state_with_nodes(each, nodes)
+            told.append(entry(each, state=now, reason=reason, news=source_news(each, newest)))
+    told = selected(told, archived=every, tags=tag or (), states=state or ())
     if output is Format.JSON:
         put_json(told)
         return
@@ -109,7 +100,8 @@ def _doing(entry: dict[str, object]) -> str:
     active = entry.get("active")
     runs = active if isinstance(active, list) else []
     doing = ", ".join(f"#{run['run']} {run['stage']} {run['state']}" for run in runs)
-    return f"{doing}: {entry['reason']}" if doing and entry["reason"] else doing or str(entry["reason"])
+    said = f"{doing}: {entry['reason']}" if doing and entry["reason"] else doing or str(entry["reason"])
+    return f"archived; {said}".removesuffix("; ") if entry.get("archived") else said
 
 
 def _copied(entry: dict[str, object]) -> str:
@@ -124,9 +116,13 @@ def _listed(tags: object) -> str:
 @app.command()
 def show(ctx: typer.Context, project: ProjectArgument, output: OutputOption = Format.TABLE) -> None:
     """Show a project: its stages with their states, its environment; with -o json its whole document."""
+    from winslow.lifecycle import ProjectState
+    from winslow.retention import rule
+    from winslow.steering import way_on
     from winslow_tui.definition_view import source_news
     from winslow_tui.explanation import state_with_nodes
-    from winslow_tui.runlist import stages
+    from winslow_tui.projectlist import retention_text
+    from winslow_tui.runlist import coming, stages
 
     used = client(ctx)
     found = used.project(project)
@@ -146,15 +142,23 @@ def show(ctx: typer.Context, project: ProjectArgument, output: OutputOption = Fo
             "pipeline": _pipeline_shown(found, news),
             "tags": ", ".join(found.tags),
             "author": found.author,
+            "participants": ", ".join(found.participants),
+            "comment": found.comment,
+            "archived": "yes" if found.archived else "",
+            "priority": found.priority or "",
+            "keeps": retention_text(rule(found)),
             "created": time_shown(found.created),
             **{f"env {name}": value for name, value in found.env.items()},
         }
     )
+    if state is ProjectState.NEEDS_YOU:
+        put(f"go on with: {way_on(found)}")
     put("")
     rows = [
         (each["stage"], each["state"], f"#{each['run']}" if each["run"] else "", each["detail"])
         for each in stages(found)
     ]
+    rows += [(each["stage"], "next", "", each["changes"]) for each in coming(found)]
     put_table(("STAGE", "STATE", "RUN", "DETAIL"), rows)
 
 
@@ -174,14 +178,16 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
 ) -> None:
     """Delete a project with every file, log and record that belongs to it."""
-    from winslow.errors import UsageError
+    from winslow.errors import Refused, UsageError
 
     used = client(ctx)
     found = used.project(project)
     if not yes:
-        if not sys.stdin.isatty():
+        if not can_ask():
             raise UsageError(f"{found.id} and all its files would be deleted", hint="add --yes")
-        typer.confirm(
-            f"Delete {found.id} with {len(found.runs)} runs and all their files?", abort=True, err=True
+        wanted = (
+            f"Delete {found.id} with {len(found.runs)} runs and all their files? Type its name, {found.name}:"
         )
+        if typed(wanted) not in (found.name, found.id):
+            raise Refused(f"{found.id} was not deleted")
     say(f"project {used.projects.delete(found.id)} is deleted")

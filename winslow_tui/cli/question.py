@@ -37,3 +37,9 @@ def must_agree(question: str, *, undone: str) -> None:
         raise UsageError(f"nobody can be asked: {question}", hint="add --yes")
     if not asked(question, default=False):
         raise Refused(undone)
+
+
+def typed(question: str) -> str:
+    """What the person types, without blanks around it; asked on stderr, empty where nobody is there any more."""
+    print(f"{line(question)} ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip()
