@@ -2,6 +2,7 @@
 
     client.pipelines    definitions            client.runs       starting, queue, answers, pause, abort
     client.projects     find, make, change     client.nodes      who is there and what they do
+    client.activity     what happened on the site
 
 A command changes a document in the store (that is what counts) and then tells the broker, so that
 others see it at once (`link`). All methods block. Errors are `winslow.errors`.
@@ -16,6 +17,7 @@ from winslow.config import Config
 from winslow.project import Project
 from winslow.store.documents import Documents
 from winslow.store.port import ObjectStore
+from winslow_tui.activity import SiteActivity
 from winslow_tui.definitions import Definitions
 from winslow_tui.link import Link
 from winslow_tui.node_wishes import NodeWishes
@@ -64,6 +66,11 @@ class Client:
     def node_wishes(self) -> NodeWishes:
         """What this person wants of nodes."""
         return NodeWishes(self.link, self.nodes, self.projects)
+
+    @cached_property
+    def activity(self) -> SiteActivity:
+        """What happened on the site."""
+        return SiteActivity(self.store, say=self.say)
 
     @property
     def store(self) -> ObjectStore:

@@ -86,6 +86,9 @@ class FaultyStore:
     def stat(self, key: str) -> ObjectInfo:
         return self._send("stat", key, partial(self.inner.stat, key))
 
+    def age(self, key: str) -> float:
+        return self._send("age", key, partial(self.inner.age, key))
+
     def put(
         self,
         key: str,

@@ -54,6 +54,13 @@ def test_what_was_put_is_read_whole_in_ranges_and_from_its_head(store: ObjectSto
         store.get_range("projects/p/input/a", 0, 1, etag="0" * 32)
 
 
+def test_an_object_is_as_old_as_the_server_says(store: ObjectStore) -> None:
+    store.put("projects/p/input/a", b"x")
+    assert 0 <= store.age("projects/p/input/a") < 60
+    with pytest.raises(NotFound):
+        store.age("projects/p/input/b")
+
+
 def test_an_empty_object_is_an_object(store: ObjectStore) -> None:
     etag = store.put("projects/p/input/empty", b"")
     assert store.get("projects/p/input/empty").data == b""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,11 +35,12 @@ class _Upload:
 class MemoryStore:
     """The whole port over a dictionary, safe for threads; each call is one atomic step.
 
-    `modified` is a count of writes shown as seconds after 2000-01-01: it orders writes and reads no clock.
+    Its clock is `now`; without one, time is the count of writes as seconds after 2000-01-01, which orders them.
     Parts may be of any size (real stores want 5 MiB and more of all but the last).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, now: Callable[[], datetime] | None = None) -> None:
+        self._now = now
         self._lock = threading.Lock()
         self._objects: dict[str, _Object] = {}
         self._uploads: dict[str, _Upload] = {}
@@ -63,6 +64,10 @@ class MemoryStore:
     def stat(self, key: str) -> ObjectInfo:
         """See port."""
         return self._find(key).info
+
+    def age(self, key: str) -> float:
+        """See port."""
+        return (self._time() - datetime.fromisoformat(self._find(key).info.modified)).total_seconds()
 
     def put(
         self,
@@ -214,7 +219,10 @@ class MemoryStore:
 
     def _keep(self, key: str, data: bytes, etag: str, sha256: str, content_type: str) -> str:
         self._count += 1
-        modified = (_EPOCH + timedelta(seconds=self._count)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        modified = self._time().strftime("%Y-%m-%dT%H:%M:%SZ")
         info = ObjectInfo(key=key, etag=etag, size=len(data), modified=modified, sha256=sha256)
         self._objects[key] = _Object(data=data, info=info, content_type=content_type)
         return etag
+
+    def _time(self) -> datetime:
+        return self._now() if self._now is not None else _EPOCH + timedelta(seconds=self._count)

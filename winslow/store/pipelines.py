@@ -155,6 +155,13 @@ class Pipelines:
         found = self._head(name)[0]
         return found if found is not None and not found.deleted else None
 
+    def last_head(self, name: str) -> PipelineHead:
+        """The newest head, of a deleted pipeline too. Raises NotFound where there never was one."""
+        found, _etag = self._head(name)
+        if found is None:
+            raise _none(name)
+        return found
+
     def heads(self) -> list[PipelineHead]:
         """Every pipeline's head, by name."""
         heads = []

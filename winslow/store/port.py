@@ -68,6 +68,11 @@ class ObjectStore(Protocol):
     def stat(self, key: str) -> ObjectInfo:
         """Raises NotFound."""
 
+    def age(self, key: str) -> float:
+        """Seconds since the object was written, by the server's own clock alone: it tells both times in one answer.
+
+        0 where it tells none. Raises NotFound."""
+
     def put(
         self,
         key: str,

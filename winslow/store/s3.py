@@ -107,6 +107,12 @@ class S3Store:
         """See port."""
         return _info(key, self._expect("HEAD", key, (200,)))
 
+    def age(self, key: str) -> float:
+        """See port."""
+        headers = self._expect("HEAD", key, (200,)).headers
+        written, now = _http_time(headers.get("Last-Modified", "")), _http_time(headers.get("Date", ""))
+        return max(0.0, (now - written).total_seconds()) if written and now else 0.0
+
     def put(
         self,
         key: str,
@@ -359,14 +365,15 @@ def _info(key: str, answer: Answer) -> ObjectInfo:
 
 
 def _rfc3339(http_date: str) -> str:
+    time = _http_time(http_date)
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ") if time else ""
+
+
+def _http_time(text: str) -> datetime | None:
     try:
-        return (
-            datetime.strptime(http_date, "%a, %d %b %Y %H:%M:%S GMT")
-            .replace(tzinfo=UTC)
-            .strftime("%Y-%m-%dT%H:%M:%SZ")
-        )
+        return datetime.strptime(text, "%a, %d %b %Y %H:%M:%S GMT").replace(tzinfo=UTC)
     except ValueError:
-        return ""
+        return None
 
 
 def _listed(found: Object) -> ObjectInfo:

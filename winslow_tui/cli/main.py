@@ -15,6 +15,7 @@ import typer
 
 from winslow.errors import Unreachable, WinslowError
 from winslow_tui.cli import (
+    activity,
     control,
     explain,
     files,
@@ -89,6 +90,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     runs.runs,
     logs.logs,
     explain.explain,
+    activity.activity,
     watch.watch,
     info.info,
     site.up,

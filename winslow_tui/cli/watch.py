@@ -22,9 +22,26 @@ def watch(
     count: Annotated[
         int | None, typer.Option("--count", "-n", min=1, help="end after so many messages")
     ] = None,
+    events: Annotated[
+        bool, typer.Option("--events", help="what happens on the site, each thing once, instead of messages")
+    ] = False,
 ) -> None:
-    """Print the messages under a filter as JSON lines until ctrl+c: topic, whether retained, payload."""
+    """Print the messages under a filter as JSON lines until ctrl+c: topic, whether retained, payload.
+
+    With --events what `winslow activity` would tell later: what the broker loses comes from the store.
+    """
     import asyncio
+
+    if events:
+        from winslow.errors import UsageError
+        from winslow_tui.cli import activity
+
+        if filter_ != "#":
+            raise UsageError(
+                "--events takes no filter", hint="winslow activity -f has --project, --by and --kind"
+            )
+        activity.events(ctx, count)
+        return
 
     asyncio.run(_watch(config(ctx), filter_, count))
 
