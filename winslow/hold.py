@@ -12,7 +12,7 @@ The rules
 - A node holds for one offer at a time, the first in order (priority, then age). Its presence says so. Of two nodes
   that hold for the same one the worse in rank gives up.
 - A node that holds takes no offer behind that one that would leave too little for it. What is before it in order,
-  or needs other things, passes.
+  needs the same (order is enough there) or needs other things, passes.
 - The hold ends when the offer is claimed or gone, when the node can no longer be the one, or after `lasts`
   seconds. This node holds for that offer again after as long at the earliest; another one may after `after`.
 """
@@ -25,6 +25,7 @@ from heapq import nsmallest
 
 from winslow.node import Hold, NodeState, Presence
 from winslow.offer import Offer, OfferId, in_order, spread
+from winslow.pipeline import Requirements
 from winslow.placement import fits, fits_now, in_the_way
 
 AFTER = 120.0  # seconds of waiting before a hold
@@ -75,7 +76,7 @@ class Keeper:
     def keeps_from(self, offer: Offer, me: NodeState) -> OfferId | None:
         """The offer that this node is kept free for, if taking the other one would be in its way."""
         held = self._current
-        if held is None or held.id == offer.id or in_order(offer) < in_order(held):
+        if held is None or in_order(offer) <= in_order(held) or offer.requires == held.requires:
             return None
         return held.id if in_the_way(me, offer.requires, held.requires) else None
 
@@ -132,12 +133,18 @@ class Keeper:
         )
 
     def _begin(self, me: NodeState, others: Sequence[NodeState], held: Iterable[OfferId], now: float) -> None:
+        busy: dict[Requirements, bool] = {}  # many offers need the same
+
+        def waits_for_me(requires: Requirements) -> bool:
+            if requires not in busy:
+                busy[requires] = not fits(me, requires) and bool(fits_now(me, requires))
+            return busy[requires]
+
         long = (
             wait.offer
             for wait in self._waits.values()
             if now - wait.since >= wait.needed
-            and not fits(me, wait.offer.requires)
-            and fits_now(me, wait.offer.requires)
+            and waits_for_me(wait.offer.requires)
             and wait.offer.id not in held
         )
         for offer in nsmallest(_CONSIDERED, long, key=in_order):
@@ -163,6 +170,8 @@ def kept_for_another(node: NodeState, offer: Offer) -> Hold | None:
     """The hold that keeps a node from an offer, as far as its presence tells: who came first it does not say."""
     hold = node.hold
     if hold is None or hold_id(hold) == offer.id or hold.priority < offer.priority:
+        return None
+    if offer.requires == hold.requires:
         return None
     if fits_now(node, offer.requires) or not in_the_way(node, offer.requires, hold.requires):
         return None

@@ -91,7 +91,7 @@ def test_none_holds_for_a_run_that_a_node_can_take_now() -> None:
         keeper = Keeper(node="ws1")
         keeper.seen(offer(), 0.0)
         assert not keeper.review(me, [other], 10 * AFTER)
-    busy = node("ws2", free=4, hold=held(offer(9, age=-1)))  # free, and kept so for another one
+    busy = node("ws2", free=4, hold=held(offer(9, cpus=3, age=-1)))  # free, and kept so for another one
     assert keeper.review(node(), [busy], 10 * AFTER)
 
 
@@ -141,6 +141,7 @@ def test_what_is_behind_and_in_the_way_is_not_taken_and_all_else_is() -> None:
     assert keeper.keeps_from(offer(2, age=6, cpus=1, priority=-1), me) == big.id
     assert keeper.keeps_from(offer(2, age=4, cpus=1), me) is None, "it came first"
     assert keeper.keeps_from(offer(2, age=6, cpus=1, priority=1), me) is None, "it is more urgent"
+    assert keeper.keeps_from(offer(2, age=6, cpus=4), node(free=4)) is None, "it needs the same"
     assert keeper.keeps_from(big, me) is None
     assert Keeper(node="ws1").keeps_from(big, me) is None
 
