@@ -19,9 +19,10 @@ from winslow.project import Project
 from winslow.steering import next_workspace
 from winslow.store import layout
 from winslow.store.files import Download, Progress, Upload, download_many, upload_many
+from winslow.store.manifests import read_manifest, read_manifests
 from winslow.store.patience import Patience
 from winslow.store.port import ObjectStore
-from winslow.workspace import Entry, EntryType, Manifest
+from winslow.workspace import Entry, EntryType
 
 PATIENCE = Patience(deadline=120.0)  # a link that drops is given two minutes to come back
 
@@ -112,9 +113,9 @@ def _in_store(store: ObjectStore, where: Address, project: Project | None, *, de
 def _entries(store: ObjectStore, where: Address, project: Project) -> Sequence[Entry]:
     if where.place == "output":
         keys = [run.manifests.output for run in project.runs if run.manifests.output]
-        return workspace.overlay(*(_manifest(store, key, project.id) for key in keys))
+        return workspace.overlay(*read_manifests(store, keys, project=project.id))
     key = _next(project) if where.place == "next" else _workspace(project, where.run or 0)
-    return _manifest(store, key, project.id).entries if key else ()
+    return read_manifest(store, key, project=project.id).entries if key else ()
 
 
 def _next(project: Project) -> str:
@@ -146,10 +147,6 @@ def _workspace(project: Project, n: int) -> str:
             hint=f"winslow wait {project.id} --for idle",
         )
     raise NotFound(f"run #{n} of {project.id} left no workspace")
-
-
-def _manifest(store: ObjectStore, key: str, project: str) -> Manifest:
-    return workspace.decode(store.get(key).data, key=key, project=project)
 
 
 def _in_manifest(entries: Sequence[Entry], where: Address, *, deep: bool) -> Iterator[File]:

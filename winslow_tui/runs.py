@@ -6,8 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from winslow import events
-from winslow.errors import NotFound, UsageError
-from winslow.project import Project, RunRequest
+from winslow.errors import InvalidInput, NotFound, UsageError
+from winslow.project import Project, Run, RunRequest
+from winslow.queueing import blueprint
+from winslow.run_diff import AREAS, Area, Files, RunDiff, run_diff
+from winslow.store.manifests import read_manifest
+from winslow.workspace import Entry
 from winslow_tui.changes import Changes
 from winslow_tui.link import Link
 from winslow_tui.names import check_comment
@@ -22,6 +26,33 @@ class Runs:
     def __init__(self, link: Link, projects: Projects) -> None:
         self._link = link
         self._projects = projects
+
+    # -- looking
+
+    def get(self, query: str, run: int) -> tuple[Project, Run]:
+        """A run and its project. Raises NotFound."""
+        project = self._projects.get(query)
+        return project, blueprint(project, run)
+
+    def left(self, project: Project, run: Run) -> Files:
+        """What a run left, by its manifests; None where there is none (yet), or it cannot be read, which is said."""
+        found: dict[Area, Sequence[Entry] | None] = {}
+        for area in AREAS:
+            key = getattr(run.manifests, area)
+            try:
+                found[area] = (
+                    read_manifest(self._link.store, key, project=project.id).entries if key else None
+                )
+            except (NotFound, InvalidInput) as error:
+                self._link.say(f"run #{run.n}: {error}")
+                found[area] = None
+        return found
+
+    def diff(self, query: str, before: int, after: int) -> RunDiff:
+        """What run `after` has otherwise than run `before`. Raises NotFound."""
+        project = self._projects.get(query)
+        runs = [blueprint(project, n) for n in (before, after)]
+        return run_diff(runs[0], runs[1], left={run.n: self.left(project, run) for run in runs})
 
     # -- starting
 

@@ -22,7 +22,7 @@ from winslow import config, lifecycle
 from winslow.events import Claimed, Ended, Event, Exited, Started
 from winslow.metrics import HistoryPoint, NodeHistory
 from winslow.node import FreeResources, Hardware, NodeState, Presence
-from winslow.project import BidRecord, Reason, Tombstone
+from winslow.project import BidRecord, Manifests, Reason, Tombstone
 from winslow.store import layout
 from winslow_tui import live
 from winslow_tui.cli import main
@@ -81,7 +81,7 @@ class Shell:
             Started(id=secrets.token_hex(8), n=n, k=1, claim="c"),
         )
 
-    def end(self, project: str, n: int = 1, *, ok: bool = True) -> None:
+    def end(self, project: str, n: int = 1, *, ok: bool = True, manifests: Manifests | None = None) -> None:
         self.apply(
             project,
             Exited(id=secrets.token_hex(8), n=n, k=1, claim="c", exit_code=0 if ok else 7),
@@ -93,6 +93,7 @@ class Shell:
                 outcome="succeeded" if ok else "failed",
                 reason=None if ok else Reason.EXIT_CODE,
                 detail="" if ok else "exit code 7",
+                manifests=manifests or Manifests(),
             ),
         )
 

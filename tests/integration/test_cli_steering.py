@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,9 @@ import pytest
 from tests.integration.test_cli_commands import Shell, environment
 from tests.services.servers import BrokerService, StoreService
 from winslow.pipeline import GpuRequirement
-from winslow.project import Origin, Reason, RunState
+from winslow.project import Manifests, Origin, Reason, RunState
+from winslow.store import layout
+from winslow.workspace import Entry, EntryType, Manifest, encode, quote_path
 
 PIPELINE = """
 name: traffic
@@ -185,3 +189,81 @@ def test_what_makes_no_sense_is_said_and_changes_nothing(
     shell(*arguments, code=code)
     assert said in shell.err
     assert shell.client.documents.project_etags() == before
+
+
+def leave(shell: Shell, project: str, n: int, files: dict[str, bytes]) -> Manifests:
+    """What a node would store of run `n`: objects and a manifest of its workspace, and an empty output."""
+    store, entries = shell.client.store, []
+    for number, (path, data) in enumerate(files.items()):
+        key = layout.object_(project, n, 1, "workspace", f"f{number}")
+        store.put(key, data)
+        sha256 = hashlib.sha256(data).hexdigest()
+        entries.append(
+            Entry(
+                path=quote_path(os.fsencode(path)),
+                type=EntryType.FILE,
+                object=key,
+                size=len(data),
+                sha256=sha256,
+            )
+        )
+    keys = {}
+    for area, held in (("workspace", tuple(entries)), ("output", ())):
+        key = f"{layout.attempt(project, n, 1)}{area}/manifest.json"
+        store.put(key, encode(Manifest(project=project, run=n, attempt=1, entries=held)))
+        keys[area] = key
+    return Manifests(**keys)
+
+
+def test_two_runs_are_compared_and_one_is_shown_whole(shell: Shell, ulm: str) -> None:
+    for n, conf in ((1, "0.3"), (2, "0.5")):
+        shell("start", ulm, "--stage", "detect", "--env", f"CONF={conf}", "--single", "--image", f"img:{n}")
+        shell.claim(ulm, n)
+        files = {"same": b"s", f"only-{n}": b"12345"[:n], "evil\x1b[31m\udcff": b"x" * n}
+        shell.end(ulm, n, manifests=leave(shell, ulm, n, files))
+    told = shell.json("diff", ulm, "1", "2")
+    assert told["env"] == [
+        {
+            "name": "CONF",
+            "before": {"value": "0.3", "origin": "run"},
+            "after": {"value": "0.5", "origin": "run"},
+        }
+    ]
+    assert {"name": "image", "before": "img:1", "after": "img:2"} in told["stage"]
+    assert [(each["path"], each["kind"]) for each in told["files"]] == [
+        ("evil\x1b[31m\udcff", "changed"),
+        ("only-1", "removed"),
+        ("only-2", "added"),
+    ]
+    shell.client.store.delete(layout.object_(ulm, 1, 1, "workspace", "f0"))  # objects are not looked at
+    out = shell("diff", ulm, "1", "2")
+    assert "\x1b" not in out
+    assert "env CONF" in out
+    assert "workspace/only-2" in out
+    assert shell("diff", ulm, "1", "1") == ""
+    assert "differ in nothing" in shell.err
+    shell("diff", ulm, "1", "9", code=3)
+
+    told = shell.json("runs", ulm, "2")
+    assert (told["state"], told["env"]["CONF"]["value"], told["asked"]["image"]) == (
+        "SUCCEEDED",
+        "0.5",
+        "img:2",
+    )
+    assert told["manifests"]["workspace"]["files"] == 3
+    assert told["attempts"][0]["bids"][0]["node"] == "ws1"
+    out = shell("runs", ulm, "2")
+    assert "\x1b" not in out
+    assert "left workspace" in out
+    assert "ws1 1.5 s" in out
+    shell("runs", ulm, "9", code=3)
+
+
+def test_a_manifest_that_is_gone_is_said_and_hides_nothing_else(shell: Shell, ulm: str) -> None:
+    shell("start", ulm, "--single")
+    shell.claim(ulm)
+    manifests = leave(shell, ulm, 1, {"a": b"a"})
+    shell.end(ulm, manifests=manifests)
+    shell.client.store.delete(manifests.workspace)
+    assert "SUCCEEDED" in shell("runs", ulm, "1")
+    assert manifests.workspace in shell.err

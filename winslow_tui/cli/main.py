@@ -88,6 +88,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     control.confirm,
     control.wait,
     runs.runs,
+    runs.diff,
     logs.logs,
     explain.explain,
     activity.activity,
