@@ -269,7 +269,7 @@ class ProjectPipeline(_Model):
 class Project(_Model):
     """The document `documents/projects/<id>.json`."""
 
-    schema_: int = Field(default=SCHEMA, alias="schema")
+    schema_: int = Field(default=SCHEMA, alias="schema", strict=True)
     id: str
     revision: int = Field(ge=1, lt=10**9)
     name: str
@@ -382,6 +382,28 @@ def decode(data: bytes, *, key: str, project_id: str | None = None) -> Project |
 
     Raises InvalidInput naming `key`, in one short sentence, whatever the bytes are; a newer `schema` is refused.
     """
+    document = _plain_project(data) or _looked_at(data, key=key)
+    if project_id is not None and document.id != project_id:
+        raise InvalidInput(
+            f"{key}: is the document of another project ({document.id[:80]!r})",
+            hint="documents cannot be copied or renamed: remove it, and create a project",
+        )
+    return document
+
+
+def _plain_project(data: bytes) -> Project | None:
+    """A project that this program can read, from the bytes in one pass: an election waits for that. None for
+    everything else."""
+    try:
+        project = Project.model_validate_json(data)
+    except ValidationError:
+        return None
+    known = "schema_" in project.model_fields_set and project.schema_ <= SCHEMA
+    return project if known and "deleting" not in (project.model_extra or {}) else None
+
+
+def _looked_at(data: bytes, *, key: str) -> Project | Tombstone:
+    """Any document, or what is wrong with it."""
     try:
         raw = json.loads(data)
         schema = raw.get("schema") if isinstance(raw, dict) else None
@@ -389,16 +411,10 @@ def decode(data: bytes, *, key: str, project_id: str | None = None) -> Project |
             raise InvalidInput(f"{key}: not a project document")
         check_schema(schema, key=key)
         model = Tombstone if raw.get("deleting") else Project
-        document = model.model_validate(raw)
+        return model.model_validate(raw)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])[:200]
         raise InvalidInput(f"{key}: not a valid project document: {place}: {first['msg'][:200]}") from error
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"{key}: not a project document: {str(error)[:200]}") from error
-    if project_id is not None and document.id != project_id:
-        raise InvalidInput(
-            f"{key}: is the document of another project ({document.id[:80]!r})",
-            hint="documents cannot be copied or renamed: remove it, and create a project",
-        )
-    return document

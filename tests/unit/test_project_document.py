@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.faults.counter import PIPELINE
-from winslow import lifecycle
+from winslow import lifecycle, project
 from winslow.errors import InvalidInput
 from winslow.events import AbortRequested, Claimed, Disowned, RunQueued
 from winslow.project import Project, Reason, RunState, decode, encode
@@ -44,6 +44,14 @@ def refused(data: bytes) -> str:
 )  # fmt: skip
 def test_bytes_that_are_no_document(data: bytes) -> None:
     refused(data)
+
+
+@given(FIELDS, JSON)
+def test_a_quick_look_sees_what_a_close_one_does(field: str, value: object) -> None:
+    data = json.dumps(json.loads(encode(PROJECT)) | {field: value}).encode()
+    plain = project._plain_project(data)
+    if plain is not None:
+        assert encode(plain) == encode(project._looked_at(data, key="k"))
 
 
 def test_ten_thousand_mistakes_are_one_sentence() -> None:
