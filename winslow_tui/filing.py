@@ -18,6 +18,7 @@ from winslow.lineage import left_by
 from winslow.project import Project
 from winslow.steering import next_workspace
 from winslow.store import layout
+from winslow.store.documents import Documents
 from winslow.store.files import Download, Progress, Upload, download_many, upload_many
 from winslow.store.manifests import read_manifest, read_manifests
 from winslow.store.patience import Patience
@@ -250,9 +251,26 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def upload(store: ObjectStore, uploads: Sequence[Upload], progress: Progress) -> None:
-    """Send them; goes on where an earlier try ended."""
+def upload(
+    store: ObjectStore, uploads: Sequence[Upload], progress: Progress, *, project: Project | None = None
+) -> None:
+    """Send them; goes on where an earlier try ended.
+
+    Raises NotFound when the `project` they belong to was deleted meanwhile: its files are gone, these too.
+    """
     upload_many(store, uploads, progress=progress, patience=PATIENCE)
+    if project is not None and not _stands(store, project.id):
+        for each in uploads:
+            store.delete(each.key)
+        raise NotFound(f"project '{project.id}' was deleted while its files were sent: none of them is kept")
+
+
+def _stands(store: ObjectStore, project_id: str) -> bool:
+    # A deletion writes its tombstone first and removes files afterwards: who finds none now was in time for it.
+    try:
+        return isinstance(Documents(store, patience=PATIENCE).read(project_id).document, Project)
+    except NotFound:
+        return False
 
 
 # -- fetching

@@ -11,7 +11,10 @@ import pytest
 from tests.unit import cli_projects as make
 from winslow.address import parse
 from winslow.errors import InvalidInput, NotFound, Refused, UsageError, WinslowError
+from winslow.events import Deleted
+from winslow.lifecycle import apply
 from winslow.project import Manifests, Project
+from winslow.store.documents import Documents
 from winslow.store.memory import MemoryStore
 from winslow.workspace import Entry, EntryType, Manifest, encode, quote_path
 from winslow_tui import filing
@@ -190,6 +193,21 @@ def test_links_and_pipes_in_a_folder_are_left_out_and_named(tmp_path: Path) -> N
     uploads, notes = filing.plan_upload([folder], parse("res:t/"), None)
     assert [upload.key for upload in uploads] == ["resources/t/d/x"]
     assert sorted(note.split("/")[-1].split()[0] for note in notes) == ["file-link", "folder-link", "pipe"]
+
+
+def test_files_that_arrive_after_their_project_was_deleted_do_not_stay(tmp_path: Path) -> None:
+    store, project = MemoryStore(), make.new()
+    documents = Documents(store)
+    documents.create(project)
+    (tmp_path / "v").write_text("v")
+    uploads, _ = filing.plan_upload([tmp_path / "v"], parse("ulm-abcd:input/"), project)
+    filing.upload(store, uploads, lambda _: None, project=project)
+    assert store.get("projects/ulm-abcd/input/v").data == b"v"
+    documents.update(project.id, Deleted(id=make.event_id()), apply=apply)
+    store.delete_prefix("projects/ulm-abcd/")
+    with pytest.raises(NotFound, match="was deleted while"):
+        filing.upload(store, uploads, lambda _: None, project=project)
+    assert list(store.walk("projects/")) == []
 
 
 # -- fetching

@@ -15,6 +15,7 @@
     projects/<id>/runs/<n>.<k>/events/<first byte>-<first line>.jsonl
     projects/<id>/edits/<token>/manifest.json, <name>     files that a person changed for a next run
     projects/<id>/runs/<n>.<k>/live/<token>/<name>        copies of a running attempt's files, for one download
+    uploads/<key>                                         an upload of that key is open, where the store lists none
     alive/<node>                                          a node's counter
     probe/<token>/…                                       objects of a check, gone when it ends
 
@@ -39,6 +40,7 @@ PIPELINE_DOCUMENTS = "documents/pipelines/"
 NODE_DOCUMENTS = "documents/nodes/"
 RESOURCES = "resources/"
 ALIVE = "alive/"
+UPLOADS = "uploads/"
 
 _PROJECT_ID = re.compile(r"[a-z0-9]([a-z0-9._-]{0,126}[a-z0-9])?")
 _OBJECT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")

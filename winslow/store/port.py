@@ -124,7 +124,7 @@ class ObjectStore(Protocol):
     def list_uploads(self, prefix: str) -> list[tuple[str, str]]:
         """Open multipart uploads as (key, upload id).
 
-        MinIO shows them only for a `prefix` that is a whole key, and drops open ones itself after a day."""
+        MinIO shows them only for a `prefix` that is a whole key; `delete_prefix` finds them there, too."""
 
     def complete_upload(self, key: str, upload_id: str, parts: list[Part]) -> str:
         """Join the parts; the object's ETag."""

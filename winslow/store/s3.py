@@ -21,6 +21,7 @@ from minio.error import InvalidResponseError, S3Error, ServerError
 from urllib3.exceptions import HTTPError
 
 from winslow.errors import Conflict, NotFound, StoreUnreachable, WinslowError
+from winslow.store import layout
 from winslow.store.address import StoreConfig
 from winslow.store.layout import check_key
 from winslow.store.pool import in_parallel
@@ -58,6 +59,7 @@ class S3Store:
     ) -> None:
         self._now = now
         self._copy_part = copy_part
+        self._hides_uploads: bool | None = None  # not known before the first upload
         self._wire = Wire(config, connect_timeout=connect_timeout, read_timeout=read_timeout, now=now)
         self._bucket = self._wire.address.bucket
         self._minio = Minio(
@@ -209,12 +211,16 @@ class S3Store:
 
     def delete_prefix(self, prefix: str) -> int:
         """See port."""
-        for key, upload_id in self.list_uploads(prefix):
-            self.abort_upload(key, upload_id)
+        marks = [info.key for info in self.walk(layout.UPLOADS + prefix)]
+        marked = [key.removeprefix(layout.UPLOADS) for key in marks]
+        for found in (prefix, *marked):
+            for key, upload_id in self.list_uploads(found):
+                self._abort(key, upload_id)
         removed = 0
 
         def doomed() -> Iterator[DeleteObject]:
             nonlocal removed
+            yield from map(DeleteObject, marks)
             for info in self.walk(prefix):
                 removed += 1
                 yield DeleteObject(info.key)
@@ -228,7 +234,30 @@ class S3Store:
         """See port."""
         headers = {"Content-Type": content_type} | ({_META: sha256} if sha256 else {})
         answer = self._wire.call("POST", check_key(key), query={"uploads": ""}, headers=headers)
-        return _text(_xml(self._accept(answer, "POST", key, (200,)).data, key), "UploadId")
+        upload_id = _text(_xml(self._accept(answer, "POST", key, (200,)).data, key), "UploadId")
+        try:
+            self._mark(key, upload_id)
+        except WinslowError:
+            with suppress(StoreUnreachable):
+                self._abort(key, upload_id)
+            raise
+        return upload_id
+
+    def _mark(self, key: str, upload_id: str) -> None:
+        """Where the server lists open uploads by their whole keys only, leave a sign that `delete_prefix` finds."""
+        folder = key[: key.rfind("/") + 1]
+        if self._hides_uploads is None and folder:
+            self._hides_uploads = (key, upload_id) not in self.list_uploads(folder)
+        mark = layout.UPLOADS + key
+        if self._hides_uploads and len(mark.encode()) <= layout.MAX_KEY_BYTES:
+            self.put(mark, b"")
+
+    def _unmark(self, key: str) -> None:
+        """Take the sign away when no upload of the key is open any more; one too many does no harm."""
+        if self._hides_uploads is not False:
+            with suppress(StoreUnreachable):
+                if not self.list_uploads(key):
+                    self.delete(layout.UPLOADS + key)
 
     def upload_part(self, key: str, upload_id: str, number: int, data: bytes) -> Part:
         """See port."""
@@ -285,10 +314,15 @@ class S3Store:
         root = _xml(self._accept(answer, "POST", key, (200,)).data, key)
         if root.tag.endswith("Error"):  # S3 may begin a 200 answer before it knows the outcome
             raise StoreUnreachable(f"{self}: POST {key}: joining the parts failed ({_text(root, 'Code')})")
+        self._unmark(key)
         return _text(root, "ETag").strip('"')
 
     def abort_upload(self, key: str, upload_id: str) -> None:
         """See port."""
+        self._abort(key, upload_id)
+        self._unmark(key)
+
+    def _abort(self, key: str, upload_id: str) -> None:
         answer = self._wire.call("DELETE", check_key(key), query={"uploadId": upload_id})
         if answer.status != 404:
             self._accept(answer, "DELETE", key, (200, 204))

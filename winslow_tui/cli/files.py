@@ -112,7 +112,7 @@ def send(
         say(note)
     total = sum(upload.path.stat().st_size for upload in uploads)
     with progress(len(uploads), total, "sent") as advance:
-        filing.upload(used.store, uploads, advance)
+        filing.upload(used.store, uploads, advance, project=project)
     put(text(where))
 
 
