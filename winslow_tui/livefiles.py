@@ -233,15 +233,18 @@ async def _copied(node: _Node, batch: Sequence[Place], token: str, say: Say) -> 
         nonlocal told
         if time.monotonic() - told >= _TOLD_SECONDS:
             told = time.monotonic()
-            say(f"{node.at.node} is copying: {size_text(done)} of {size_text(total)}")
+            say(f"{at.node} is copying: {size_text(done)} of {size_text(total)}")
 
+    at = node.at
+    prefix = layout.live_copies(at.project, at.run, at.attempt, token)
     paths = tuple(quote_path(os.fsencode(place.file.path)) for place in batch)
     copies = {each.path: each for each in await node.copy(paths, token=token, working=working)}
     ready = []
     for place, path in zip(batch, paths, strict=True):
         copy = copies.get(path)
-        if copy is None or copy.problem:
-            say(f"left out: {place.file.path}: {copy.problem if copy else 'the node did not send it'}")
+        if copy is None or copy.problem or not copy.key.startswith(prefix):
+            why = copy.problem if copy and copy.problem else f"{node.at.node} sent no copy of it"
+            say(f"left out: {place.file.path}: {why}")
             continue
         if copy.changed:
             say(f"{place.file.path} was written to while it was read: this is what was read")
