@@ -193,8 +193,9 @@ async def test_accounts_may_do_what_the_rules_say(shipped_mosquitto: ShippedBrok
         account(shipped_mosquitto, "viewer", f"viewer-{PASSWORD}") as viewer,
     ):
         await user.subscribe("winslow/#", qos=1)
-        forged = publish(shipped_mosquitto, "viewer", f"viewer-{PASSWORD}", "winslow/main/nodes/n/state")
-        assert "Not authorized" in await asyncio.to_thread(forged)
+        for topic in ("winslow/main/nodes/n/state", "winslow/main/nodes/n/requests/c"):
+            forged = publish(shipped_mosquitto, "viewer", f"viewer-{PASSWORD}", topic)
+            assert "Not authorized" in await asyncio.to_thread(forged)
         astray = publish(shipped_mosquitto, "winslow", PASSWORD, "elsewhere")
         assert "Not authorized" in await asyncio.to_thread(astray)
         await viewer.subscribe("winslow/#", qos=1)
