@@ -25,6 +25,7 @@ from node_agent.alive import Alive, Lookout
 from node_agent.attempt import Attempt
 from node_agent.bidding import Bidding, Estimate
 from node_agent.clock import Clock
+from node_agent.deletions import Deletions
 from node_agent.entropy import Entropy
 from node_agent.hardware import Sampler
 from node_agent.journal import AttemptJournal
@@ -119,7 +120,8 @@ class Agent:
         self._dirty_soon: asyncio.TimerHandle | None = None
         self._group: asyncio.TaskGroup | None = None
         self.reservations = Reservations(hardware)
-        self.mirror = Mirror(documents=Documents(store), executor=executor, on_change=self._changed)
+        documents = Documents(store)
+        self.mirror = Mirror(documents=documents, executor=executor, on_change=self._changed)
         self.wishes = WishMirror(
             node=identity.node, wishes=Wishes(store), executor=executor, on_change=self._wish_changed
         )
@@ -145,6 +147,9 @@ class Agent:
             publish=self._publish,
             wall=clock.wall,
             new_id=clock.new_id,
+        )
+        self._deletions = Deletions(
+            store=store, documents=documents, executor=executor, clock=clock.monotonic
         )
         self._alive = Alive(
             node=identity.node,
@@ -519,11 +524,8 @@ class Agent:
 
     async def _sweep(self) -> None:
         while True:
-            wait = self._entropy.interval(
-                me=self.identity.node,
-                online=[n for n, s in self._nodes.items() if s.presence is not Presence.OFFLINE],
-                connected=self._session.connected,
-            )
+            me, online = self.identity.node, self._online()
+            wait = self._entropy.interval(me=me, online=online, connected=self._session.connected)
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait * (0.75 + self._jitter() / 2)):
                     await self._entropy.due.wait()
@@ -536,6 +538,8 @@ class Agent:
                     self._disown(document.id, document)
                 if self._session.connected:
                     await self._entropy.heal(self._store, self._executor)
+                if not self._session.connected or self._entropy.sweeps(me=me, online=self._online()):
+                    await self._deletions.finish(self.mirror.all())
             except Unreachable as error:
                 self._say(str(error))
                 await asyncio.sleep(1.0 + self._jitter())
@@ -545,6 +549,10 @@ class Agent:
             else:
                 self._say("")
                 self._say(self.mirror.problem or self.wishes.problem, about="documents")
+
+    def _online(self) -> list[str]:
+        """The other nodes that are there."""
+        return [node for node, state in self._nodes.items() if state.presence is not Presence.OFFLINE]
 
     async def _watch_wishes(self) -> None:
         """Without a broker nobody tells of an abort: read the own attempts' documents every 5 s (design 5.5)."""

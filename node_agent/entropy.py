@@ -22,7 +22,6 @@ from winslow.lifecycle import ProjectState as State
 from winslow.lifecycle import state_of
 from winslow.node import NodeState, Presence
 from winslow.project import Project, Tombstone
-from winslow.store import layout
 from winslow.store.port import ObjectStore
 from winslow.store.site import ensure_site, read_site
 
@@ -59,7 +58,6 @@ class Entropy:
         self._states: dict[str, tuple[int, str]] = {}  # each project's revision and reason
         self._offers: set[Offer] = set()
         self._progress: set[Progress] = set()
-        self._swept: set[str] = set()
         self.due = asyncio.Event()
 
     def saw_wish(self, node: str, revision: int | None) -> None:
@@ -93,16 +91,19 @@ class Entropy:
         self._states.clear()
         self._offers.clear()
         self._progress.clear()
-        self._swept.clear()
 
     def interval(self, *, me: str, online: Sequence[str], connected: bool) -> float:
         """Seconds to the next listing."""
         if not connected:
             return ALONE
-        return OFTEN if me in sweepers([*online, me]) else SELDOM
+        return OFTEN if self.sweeps(me=me, online=online) else SELDOM
+
+    def sweeps(self, *, me: str, online: Sequence[str]) -> bool:
+        """Whether this agent is one of those that sweep for all."""
+        return me in sweepers([*online, me])
 
     async def heal(self, store: ObjectStore, executor: Executor) -> None:
-        """Publish what the broker lacks, clear what is no longer true, finish deletions. The mirror is fresh.
+        """Publish what the broker lacks, clear what is no longer true. The mirror is fresh.
 
         A topic is cleared only where a document that was read says so, or its absence was confirmed by a read,
         and only while the store is the one it was at the start. Raises StoreUnreachable, or Refused for another.
@@ -113,9 +114,6 @@ class Entropy:
         await self._heal_wishes(nodes)
         for document in self._mirror.all():
             if isinstance(document, Tombstone):
-                if document.id not in self._swept:
-                    await loop.run_in_executor(executor, store.delete_prefix, layout.project(document.id))
-                    self._swept.add(document.id)
                 self._clear_project(document.id)
                 continue
             self._heal_state(document, list(nodes.values()))

@@ -108,14 +108,11 @@ def test_an_offer_that_no_longer_stands_is_cleared(bench: Bench) -> None:
     assert bench.heal() == [(stale, False)]
 
 
-def test_a_deletion_is_finished_and_touches_no_other_project(bench: Bench) -> None:
-    for each in ("p-a", "p-ab"):
-        bench.project(each)
-        bench.store.put(f"projects/{each}/input/x", b"x")
+def test_topics_of_a_deleted_project_are_cleared(bench: Bench) -> None:
+    bench.project("p-a")
     bench.saw("p-a", 1)
     bench.documents.update("p-a", Deleted(id="d"), apply=lifecycle.apply)
     assert (ProjectState(project="p-a"), False) in bench.heal()
-    assert [info.key for info in bench.store.walk("projects/")] == ["projects/p-ab/input/x"]
 
 
 def test_topics_of_a_project_that_a_read_does_not_find_are_cleared(bench: Bench) -> None:
