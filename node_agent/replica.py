@@ -114,6 +114,7 @@ class Replica(Generic[D]):
         try:
             version = await loop.run_in_executor(self._executor, self._fetch, name)
         except NotFound:
+            self._unreadable.pop(name, None)
             self._put(name, None)
             return None
         self._unreadable.pop(name, None)

@@ -19,7 +19,7 @@ The rules
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from heapq import nsmallest
 
@@ -103,10 +103,9 @@ class Keeper:
         """
         before, heard = self._current, others is not None
         others = others or ()
-        held = {hold_id(state.hold): state for state in _online(others) if state.hold is not None}
-        for offer in held:
-            if offer in self._waits:
-                self._waits[offer].since = now
+        held = {hold_id(state.hold) for state in _online(others) if state.hold is not None}
+        for offer in held & self._waits.keys():
+            self._waits[offer].since = now
         if before is not None and not self._goes_on(before, me, others, now):
             if now >= self._until:
                 wait = self._waits[before.id]
@@ -132,7 +131,7 @@ class Keeper:
             )
         )
 
-    def _begin(self, me: NodeState, others: Sequence[NodeState], held: Iterable[OfferId], now: float) -> None:
+    def _begin(self, me: NodeState, others: Sequence[NodeState], held: Set[OfferId], now: float) -> None:
         busy: dict[Requirements, bool] = {}  # many offers need the same
 
         def waits_for_me(requires: Requirements) -> bool:

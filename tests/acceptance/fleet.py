@@ -34,6 +34,7 @@ from winslow.project import Project, Run, RunState, Tombstone
 from winslow.store import layout
 from winslow.store.daemon import Daemon
 from winslow.store.s3 import S3Store
+from winslow.store.wishes import Wishes
 from winslow.workspace import Manifest, decode, unquote_path
 from winslow_tui import live
 from winslow_tui.client import Client
@@ -435,10 +436,13 @@ class Fleet:
     def assert_topics_true(self) -> None:
         """Wait until the broker's retained topics say what the documents say, and nothing else."""
         stored = {each: self.client.documents.read(each).document for each in self._ids()}
+        wishes = [Wishes(self.store).read(node).document for node in self.client.documents.listing().nodes]
 
         def wrong() -> list[str]:
             shown = self.retained(topics.PROJECT_TOPICS)
-            found = []
+            told = {each.node: each.revision for each in self.retained(topics.NODE_WISHES).values()}
+            wanted = {wish.node: wish.revision for wish in wishes if not wish.forgotten}
+            found = [f"wishes for nodes are at {wanted}, shown: {told}"] * (told != wanted)
             states = {
                 topic.project: each for topic, each in shown.items() if type(topic) is topics.ProjectState
             }

@@ -107,3 +107,4 @@ def test_a_forgotten_node_is_gone_at_once_and_comes_back_as_a_new_one(fleet: Fle
     run = fleet.wait_state(project, RunState.SUCCEEDED)
     assert [each.outcome for each in run.attempts] == ["lost", "succeeded"]
     fleet.assert_clean()
+    fleet.assert_topics_true()

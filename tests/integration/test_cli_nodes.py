@@ -12,7 +12,7 @@ from broker.messages import DrainNotice, WishNotice
 from tests.integration.test_cli_commands import PIPELINE, Shell, environment
 from tests.services.servers import BrokerService, StoreService
 from winslow import config
-from winslow.errors import Conflict
+from winslow.errors import Conflict, NotFound
 from winslow.loss import Mark
 from winslow.node import ActiveRun, FreeResources, Hardware, NodeState, Presence
 from winslow.node_wish import NodeWish, Returned
@@ -91,7 +91,7 @@ def test_a_node_is_known_by_what_it_left_in_the_store_and_no_other_name_is(shell
     shell("node", "drain", "ws2", code=3)
     assert "there is no node 'ws2'" in shell.err and "did you mean ws1?" in shell.err
     shell("node", "label", "../ws1", "quiet", code=1)
-    with pytest.raises(Exception, match="ws2"):
+    with pytest.raises(NotFound, match="ws2"):
         wish_of(shell, "ws2")
     mark = Mark(node_uuid="u", instance="i", counter=1)
     shell.client.store.put(layout.alive("ws2"), mark.encode())
@@ -186,7 +186,7 @@ def test_a_node_that_is_there_is_not_forgotten(shell: Shell) -> None:
     shell("node", "forget", "ws1", code=2)
     assert "add --yes" in shell.err
     shell("node", "forget", "ws9", "--yes", code=3)
-    with pytest.raises(Exception, match="ws1"):
+    with pytest.raises(NotFound, match="ws1"):
         wish_of(shell)
 
 
