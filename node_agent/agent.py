@@ -31,6 +31,7 @@ from node_agent.hardware import Sampler
 from node_agent.journal import AttemptJournal
 from node_agent.livefiles import LiveFiles
 from node_agent.mirror import Mirror
+from node_agent.prunes import Prunes
 from node_agent.reservations import Key, Reservations
 from node_agent.standing import Holding
 from node_agent.tools import Tools
@@ -151,6 +152,7 @@ class Agent:
         self._deletions = Deletions(
             store=store, documents=documents, executor=executor, clock=clock.monotonic
         )
+        self._prunes = Prunes(store=store, documents=documents, executor=executor)
         self._alive = Alive(
             node=identity.node,
             node_uuid=identity.node_uuid,
@@ -540,6 +542,7 @@ class Agent:
                     await self._entropy.heal(self._store, self._executor)
                 if not self._session.connected or self._entropy.sweeps(me=me, online=self._online()):
                     await self._deletions.finish(self.mirror.all())
+                    await self._prunes.finish(self.mirror.all())
             except Unreachable as error:
                 self._say(str(error))
                 await asyncio.sleep(1.0 + self._jitter())

@@ -59,6 +59,29 @@ def prunable(project: Project) -> tuple[int, ...]:
     return tuple(sorted(let_go))
 
 
+def stays(project: Project) -> dict[int, str]:
+    """Why the rule does not let go of the other runs' files, each with a reason in words; only runs that have any."""
+    wanted, latest, keep, go = needed(project), _latest(project), rule(project), set(prunable(project))
+    gone = {each.n for each in project.pruned}
+    found: dict[int, str] = {}
+    for run in project.runs:
+        if run.n in go or run.n in gone or (run.state.ended and not run.manifests.workspace):
+            continue
+        if run.n in wanted:
+            found[run.n] = wanted[run.n]
+        elif run.n in project.pinned:
+            found[run.n] = "it is pinned"
+        elif run.n in latest:
+            found[run.n] = f"it is the latest of '{run.stage.name}'"
+        elif run.state is not RunState.SUCCEEDED:
+            found[run.n] = "failed runs are kept"
+        elif keep.keep_last is None:
+            found[run.n] = "succeeded runs are kept"
+        else:
+            found[run.n] = f"it is one of the last {keep.keep_last} of '{run.stage.name}'"
+    return found
+
+
 def _latest(project: Project) -> set[int]:
     """Of each stage the newest run, and the newest that succeeded."""
     newest = {run.stage.name: run.n for run in project.runs}

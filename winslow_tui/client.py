@@ -1,7 +1,8 @@
 """The one facade under both faces: every command of a person as a method of one of its parts.
 
     client.pipelines    definitions            client.runs       starting, queue, answers, pause, abort
-    client.projects     find, make, change     client.nodes      who is there and what they do
+    client.projects     find, make, change     client.pruning    which runs keep their files
+    client.nodes        who is there           client.node_wishes  draining, labels, removal
     client.activity     what happened on the site
 
 A command changes a document in the store (that is what counts) and then tells the broker, so that
@@ -23,6 +24,7 @@ from winslow_tui.link import Link
 from winslow_tui.node_wishes import NodeWishes
 from winslow_tui.nodes import Nodes
 from winslow_tui.projects import Projects
+from winslow_tui.pruning import Pruning
 from winslow_tui.runs import Runs
 
 
@@ -56,6 +58,11 @@ class Client:
     def runs(self) -> Runs:
         """Their runs."""
         return Runs(self.link, self.projects)
+
+    @cached_property
+    def pruning(self) -> Pruning:
+        """Which of them keep their files."""
+        return Pruning(self.link, self.projects)
 
     @cached_property
     def nodes(self) -> Nodes:

@@ -74,6 +74,19 @@ def find(store: ObjectStore, where: Address, project: Project | None, *, deep: b
     return found
 
 
+def check_kept(where: Address, project: Project | None) -> None:
+    """Raises Refused for the workspace of a run whose files were removed: it can be listed, not fetched."""
+    if project is None or where.place != "workspace":
+        return
+    gone = next((each for each in project.pruned if each.n == where.run), None)
+    if gone is not None:
+        who = ", ".join(each for each in (gone.by and f"by {gone.by}", gone.at[:10]) if each)
+        raise Refused(
+            f"the files of run #{gone.n} of {project.id} were removed to free space{f' ({who})' if who else ''}",
+            hint=f"make them anew: winslow redo {project.id} {gone.n}",
+        )
+
+
 def _above(where: Address) -> Address:
     return Address(
         place=where.place,

@@ -267,3 +267,40 @@ def test_a_manifest_that_is_gone_is_said_and_hides_nothing_else(shell: Shell, ul
     shell.client.store.delete(manifests.workspace)
     assert "SUCCEEDED" in shell("runs", ulm, "1")
     assert manifests.workspace in shell.err
+
+
+def test_runs_are_pinned_and_pruned(shell: Shell, ulm: str) -> None:
+    for n in range(1, 5):
+        shell("start", ulm, "--stage", "detect", "--single")
+        shell.claim(ulm, n)
+        shell.end(ulm, n, manifests=leave(shell, ulm, n, {"a": b"12345", "b": b"678"}))
+    assert shell("pin", ulm, "1") == f"{ulm} pinned: #1\n"
+    shell("project", "retention", ulm, "--keep-last", "2")
+    told = shell.json("prune", ulm, "--dry-run")
+    assert [(each["run"], each["objects"], each["bytes"]) for each in told["runs"]] == [(2, 2, 8)]
+    assert told["stays"] == {
+        "1": "it is pinned",
+        "3": "it is one of the last 2 of 'detect'",
+        "4": "it is the latest of 'detect'",
+    }
+    before = {info.key for info in shell.client.store.walk("projects/")}
+    assert "goes" in shell("prune", ulm, "--dry-run")
+    assert "8 B would be freed" in shell.err
+    assert {info.key for info in shell.client.store.walk("projects/")} == before
+    shell("prune", ulm, "1", code=1)
+    assert f"winslow unpin {ulm} 1" in shell.err
+    shell("prune", ulm)
+    assert "8 B freed" in shell.err
+    gone = before - {info.key for info in shell.client.store.walk("projects/")}
+    assert gone == {layout.object_(ulm, 2, 1, "workspace", name) for name in ("f0", "f1")}
+    assert "files removed" in shell("runs", ulm)
+    assert [each["path"] for each in shell.json("files", "ls", f"{ulm}#2:")] == ["a", "b"]
+    shell("files", "get", f"{ulm}#2:a", code=1)
+    assert "were removed to free space" in shell.err
+    assert shell.json("diff", ulm, "2", "3")["files"] == []
+    shell("start", ulm, "--stage", "track", "--workspace-from", "2", code=1)
+    shell("unpin", ulm, "1")
+    assert shell.json("prune", ulm, "1", "3")["bytes"] == 16
+    shell("pin", ulm, "1", code=1)
+    shell("pin", ulm, "9", code=3)
+    assert shell.json("prune", ulm)["runs"] == []

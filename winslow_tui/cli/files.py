@@ -163,6 +163,7 @@ def get(
     for each in arguments:
         address.parse(each)
         where, project = place(used, each)
+        filing.check_kept(where, project)
         places += filing.plan_download(
             livefiles.look(used, where, project, deep=True, live=live), where, into
         )
