@@ -8,6 +8,7 @@ newer program can say more.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -25,6 +26,7 @@ from winslow.workspace import EntryType
 
 MAX_TEXT = 2048
 MAX_SENTENCE = 400  # what a summary keeps of a reason: it stays a few hundred bytes
+MAX_COMMENT = 100  # characters of a project's comment in its summary
 MAX_LIST = 64
 MAX_INPUTS = (
     64  # with keys of 1 KiB, the most S3 allows, a hint stays below codec.MAX_BYTES whatever the keys hold
@@ -38,6 +40,7 @@ LivePath = Annotated[str, Field(max_length=65_536)]  # 64 names of 255 bytes eac
 Count = Annotated[int, Field(ge=0, lt=10**9)]
 Bytes = Annotated[int, Field(ge=0, lt=2**63)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Priority = Annotated[int, Field(ge=-(10**9), le=10**9)]
 Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 
 
@@ -56,9 +59,24 @@ class ActiveSummary(_Message):
     percent: Percent | None = None
 
 
+class RunCounts(_Message):
+    """How many runs a project has had, and how they ended."""
+
+    total: Count = 0
+    succeeded: Count = 0
+    failed: Count = 0
+
+    @classmethod
+    def of(cls, runs: Sequence[Run]) -> RunCounts:
+        """Count them."""
+        states = Counter(run.state for run in runs)
+        return cls(total=len(runs), succeeded=states[RunState.SUCCEEDED], failed=states[RunState.FAILED])
+
+
 class ProjectSummary(_Message):
     """`projects/ID/state`: what a list of projects shows. `state` is one of `lifecycle.ProjectState`, kept as
-    text so that a newer program's word does not make the message unreadable."""
+    text so that a newer program's word does not make the message unreadable. `pipeline` is the name of its copy,
+    `needs` the values a person must set, `queue` how many runs wait for their turn; a long comment is cut."""
 
     id: Text
     revision: Count
@@ -67,7 +85,15 @@ class ProjectSummary(_Message):
     state: Text
     reason: Text = ""
     next_stage: Text | None = None
+    needs: tuple[Text, ...] = Field(default=(), max_length=MAX_LIST)
     active: tuple[ActiveSummary, ...] = Field(default=(), max_length=MAX_LIST)
+    runs: RunCounts = RunCounts()
+    queue: Count = 0
+    pipeline: Text = ""
+    author: Text = ""
+    priority: Priority = 0
+    archived: bool = False
+    comment: Text = ""
     updated: Text = ""  # RFC 3339 UTC, for people
 
     @classmethod
@@ -101,7 +127,15 @@ class ProjectSummary(_Message):
             state=state,
             reason=_cut(reason),
             next_stage=document.control.next_stage,
+            needs=tuple(_cut(name) for name in document.control.needs[:MAX_LIST]),
             active=tuple(_active(run, percents or {}) for run in document.active[:MAX_LIST]),
+            runs=RunCounts.of(document.runs),
+            queue=len(document.queue),
+            pipeline=document.pipeline.definition.name,
+            author=_cut(document.author),
+            priority=document.priority,
+            archived=document.archived,
+            comment=_cut(document.comment, MAX_COMMENT),
             updated=updated,
         )
 
@@ -184,7 +218,7 @@ class OfferHint(_Message):
     image: Text
     requires: Requirements = Requirements()
     inputs: tuple[OfferInput, ...] = Field(default=(), max_length=MAX_INPUTS)
-    priority: Annotated[int, Field(ge=-(10**9), le=10**9)] = 0
+    priority: Priority = 0
     revision: Count = 0
 
     @classmethod
@@ -335,5 +369,5 @@ def _active(run: Run, percents: Mapping[tuple[int, int], float]) -> ActiveSummar
     )
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= MAX_SENTENCE else text[: MAX_SENTENCE - 1] + "…"
+def _cut(text: str, most: int = MAX_SENTENCE) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

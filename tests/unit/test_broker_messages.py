@@ -7,6 +7,7 @@ import json
 import pytest
 
 from broker import codec, messages, topics
+from tests.unit import cli_projects as make
 from winslow import metrics, node
 from winslow.errors import InvalidInput
 from winslow.pipeline import GpuRequirement, PipelineDefinition, Requirements, StageDefinition
@@ -86,11 +87,40 @@ def test_a_tombstone_is_shown_as_being_deleted() -> None:
 
 
 def test_a_summary_stays_small_whatever_the_document_holds() -> None:
-    huge = PROJECT.model_copy(update={"name": "\x01" * 10**5, "tags": ("\x01" * 10**4,) * 1000})
+    huge = PROJECT.model_copy(
+        update={
+            "name": "\x01" * 10**5,
+            "tags": ("\x01" * 10**4,) * 1000,
+            "author": "\x01" * 10**4,
+            "comment": "\x01" * 10**6,
+            "control": Control(needs=("N" * 10**4,) * 1000),
+        }
+    )
     topic = topics.ProjectState(project="ulm-abcd")
     sent = codec.encode(topic, messages.ProjectSummary.of(huge))
     assert len(sent.data) < codec.MAX_BYTES
     assert codec.decode(topic, sent.data) == messages.ProjectSummary.of(huge)
+
+
+def test_a_usual_summary_is_a_few_hundred_bytes_and_has_what_a_list_shows() -> None:
+    project = HELD.model_copy(update={"author": "ann", "comment": "lane 2 " * 100, "archived": True})
+    summary = messages.ProjectSummary.of(project)
+    assert (summary.author, summary.pipeline, summary.archived, summary.priority) == (
+        "ann",
+        "traffic",
+        True,
+        2,
+    )
+    assert (summary.runs, summary.queue) == (messages.RunCounts(total=1), 0)
+    assert len(summary.comment) == 100
+    assert len(codec.encode(topics.ProjectState(project="ulm-abcd"), summary).data) < 700
+
+
+def test_a_summary_says_what_a_project_needs_of_a_person() -> None:
+    summary = messages.ProjectSummary.of(make.needing())
+    assert (summary.state, summary.needs) == ("needs you", ("LANE",))
+    assert summary.runs == messages.RunCounts(total=1, succeeded=1)
+    assert messages.ProjectSummary.of(make.ended(ok=False)).runs.failed == 1
 
 
 def test_an_offer_says_what_the_run_needs() -> None:
