@@ -109,7 +109,7 @@ class ProjectSummary(_Message):
         `nodes` the reason says what a waiting run needs that none of them has."""
         state, reason = state_of(document)
         if nodes is not None and state is ProjectState.WAITING and isinstance(document, Project):
-            lacking = (unfit_summary(nodes, run.stage.requires) for run in document.active)
+            lacking = (unfit_summary(nodes, run.stage.requires, run.secrets) for run in document.active)
             reason = next(filter(None, lacking), reason)
         if isinstance(document, Tombstone):
             return cls(

@@ -61,6 +61,7 @@ SAMPLE_SECONDS = 2.0
 HISTORY_SECONDS = 30.0
 PRESENCE_SECONDS = 30.0
 PRESENCE_PAUSE = 0.1
+SECRETS_SECONDS = 10.0
 SNAPSHOT_SECONDS = 10.0
 MOST_NOTE = 400  # characters of a sentence in the presence
 _RETRY_FIRST, _RETRY_LONGEST = 0.5, 15.0
@@ -98,6 +99,7 @@ class Agent:
         clock: Clock,
         jitter: Callable[[], float],
         sampler: Sampler,
+        secrets: tuple[str, ...],
         trusted: asyncio.Event,
     ) -> None:
         self.identity = identity
@@ -109,6 +111,7 @@ class Agent:
         self._sampler = sampler
         self._trusted = trusted
         self._notes: dict[str, str] = {}
+        self._secrets = secrets
         self._nodes: dict[str, NodeState] = {}
         self._sees_all = False  # every node's retained state has come in on this connection
         self._attempts: dict[Key, Attempt] = {}
@@ -201,6 +204,7 @@ class Agent:
             free=self.reservations.free(),
             labels=effective_labels(who.labels, wish),
             configured_labels=who.labels,
+            secrets=self._secrets,
             runs=tuple(
                 ActiveRun(project=key[0], run=key[1], attempt=key[2], stage=each.stage, phase=each.phase)
                 for key, each in sorted(self._attempts.items())
@@ -252,6 +256,7 @@ class Agent:
             group.create_task(self._receive(), name="receive")
             await self._refuse_a_double()
             group.create_task(self._keep_presence(), name="presence")
+            group.create_task(self._watch_secrets(), name="secrets")
             await self._recover()
             group.create_task(self._watch_connection(), name="connection")
             group.create_task(self._sweep(), name="anti-entropy")
@@ -565,6 +570,24 @@ class Agent:
                 continue
             for project in {key[0] for key in self._attempts}:
                 self.mirror.hint(project, None)
+
+    async def _watch_secrets(self) -> None:
+        """People may change the node's file of secrets while the agent runs: look now and then."""
+        while True:
+            names: tuple[str, ...] = ()
+            try:
+                names = await asyncio.get_running_loop().run_in_executor(
+                    self._executor, self._tools.vault.names
+                )
+            except InvalidInput as error:
+                self._say(str(error), about="secrets")
+            else:
+                self._say("", about="secrets")
+            if names != self._secrets:
+                self._secrets = names
+                self._dirty.set()
+                self.bidding.resources_changed()
+            await asyncio.sleep(SECRETS_SECONDS)
 
     # -- elections
 

@@ -290,5 +290,6 @@ class Attempt:
             await held.engine(lambda container=container: tools.runtime.remove(container))  # type: ignore[misc]
         made_as = journal.made_as.attempt
         await held.blocking(lambda: tools.placer.discard(journal.project, journal.run, made_as))
+        await held.blocking(lambda: tools.vault.take_back(tools.journals.home(journal)))
         await held.blocking(lambda: tree.remove(held.telling.spool))
         await held.blocking(lambda: tools.journals.remove(journal))

@@ -84,10 +84,10 @@ class Bidding:
         if holding is Holding.PERHAPS:
             return Answer(kind="busy", reason="has to look first what is left of an earlier attempt here")
         me = self._me()
-        lacking = placement.fits(me, offer.requires)
+        lacking = placement.fits(me, offer.requires, offer.secrets)
         if lacking:
             return Answer(kind="pass", reason="; ".join(lacking))
-        short = placement.fits_now(me, offer.requires)
+        short = placement.fits_now(me, offer.requires, offer.secrets)
         if short:
             return Answer(kind="busy", reason="; ".join(short))
         if kept_for := self._keeper.keeps_from(offer, me):
@@ -156,7 +156,13 @@ class Bidding:
         if offer not in self._standing.get(offer.project, set()):
             return
         self._estimates[offer] = estimate
-        seen = Offer(id=offer, requires=run.stage.requires, priority=project.priority, age=self._ages[offer])
+        seen = Offer(
+            id=offer,
+            requires=run.stage.requires,
+            secrets=run.secrets,
+            priority=project.priority,
+            age=self._ages[offer],
+        )
         self._keeper.seen(seen, self._clock())
         self._do(self._election.seen(seen, self._clock()))
         if self._look_timer is None:

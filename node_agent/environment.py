@@ -2,7 +2,8 @@
 
 A value that is an address (`res:…`, `PROJECT:input/…`, `PROJECT:output/…`, `PROJECT#N:…`) is fetched and
 replaced by the path the stage sees; what `inputs:` takes from an earlier stage (`#STAGE:…`) stands below
-`/resources/@stages`. Everything Winslow itself knows is `WINSLOW_*` and cannot be set.
+`/resources/@stages`. `secret:NAME` becomes the path of a file lent by the node. Everything Winslow itself
+knows is `WINSLOW_*` and cannot be set.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from node_agent import vault
 from winslow import address
 from winslow.address import Address
 from winslow.errors import InvalidInput, NotFound
@@ -69,7 +71,8 @@ def _wanted(text: str, project_id: str, run: Run) -> Wanted:
 def resolve(
     *, project_id: str, project_name: str, run: Run, places: Mapping[str, str], gpus: int
 ) -> dict[str, str]:
-    """The final environment. `places` maps `/resources` and so on to the path the stage really sees."""
+    """The final environment. `places` maps `/resources` and so on to the path the stage really sees, and where it
+    refers to secrets, `/run/secrets`."""
     requires = run.stage.requires
     final = {}
     for name, each in run.env.items():
@@ -78,7 +81,8 @@ def resolve(
             seen = target(address.parse(value), project_id)
             root = next(root for root in TARGETS if seen == root or seen.startswith(root + "/"))
             value = places[root] + seen.removeprefix(root)
-        final[name] = value
+        secret = address.secret_name(value)
+        final[name] = f"{places[vault.PLACE]}/{secret}" if secret else value
     final |= {
         "WINSLOW_PROJECT_ID": project_id,
         "WINSLOW_PROJECT_NAME": project_name,

@@ -31,6 +31,7 @@ from node_agent.runtime.process import ProcessRuntime
 from node_agent.sources import Sources
 from node_agent.strategy import choose_strategy
 from node_agent.tools import Tools
+from node_agent.vault import Vault, rooms
 from winslow.config import AgentSettings, Config
 from winslow.errors import NotFound, Refused, Unreachable, UsageError, WinslowError
 from winslow.node import NodeState, Presence
@@ -95,6 +96,7 @@ async def _serve(config: Config, settings: AgentSettings, data: DataDirectory) -
         keep_free=KEEP_FREE,
     )
     data.attempts.mkdir(mode=0o700, exist_ok=True)
+    vault = Vault(settings.secrets, room=await _room(runtime, settings, data))
     strategy = choose_strategy(data.path, overlay=await runtime.overlays(data.path))
     placer = Placer(cache=cache, journals=journals, strategy=strategy, link_inputs=runtime.guards_mounts)
     broker = config.settings.broker
@@ -126,6 +128,7 @@ async def _serve(config: Config, settings: AgentSettings, data: DataDirectory) -
             clock=clock,
             jitter=rng.random,
             sampler=hardware.Sampler(data.path, clock=clock.monotonic),
+            secrets=vault.names(),
             trusted=trusted,
             tools=lambda mirror, publish: Tools(
                 site=identity.site,
@@ -147,6 +150,7 @@ async def _serve(config: Config, settings: AgentSettings, data: DataDirectory) -
                 images=settings.images,
                 allow_user=settings.allow_user or os.geteuid() == 0,
                 allow_host_network=settings.allow_host_network,
+                vault=vault,
                 jitter=rng.random,
             ),
         )
@@ -187,6 +191,14 @@ def _raise_first(task: asyncio.Task[None]) -> None:
         error = error.exceptions[0]
     if error is not None:
         raise error
+
+
+async def _room(runtime: ContainerRuntime, settings: AgentSettings, data: DataDirectory) -> Path | None:
+    """Where secrets can be lent to stages without a disk."""
+    for room in rooms(data.node_uuid, make=settings.secrets is not None):
+        if await runtime.sees(room):
+            return room
+    return None
 
 
 async def choose_runtime(settings: AgentSettings, attempts: Path) -> ContainerRuntime:

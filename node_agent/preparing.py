@@ -6,11 +6,11 @@ import asyncio
 from fnmatch import fnmatchcase as fnmatch
 
 from broker.messages import Phase
-from node_agent import environment, needs
+from node_agent import environment, needs, vault
 from node_agent.held import Held
 from node_agent.journal import Step
-from node_agent.runtime.port import ContainerSpec, Labels, RuntimeFailure
-from winslow.errors import NotFound
+from node_agent.runtime.port import ContainerSpec, Labels, Mount, RuntimeFailure
+from winslow.errors import InvalidInput, NotFound
 from winslow.placement import size_text
 from winslow.project import Run
 
@@ -38,6 +38,7 @@ async def start(held: Held) -> None:
     tools, run = held.tools, held.run
     spec = await _spec(held, run)
     container = await held.engine(lambda: tools.runtime.create(spec), interruptible=True)
+    await _give_secrets(held, spec, container)
     if not await _runs_already(held, container):
         await held.record(Step.CREATED, container=container, started=tools.clock.monotonic())
     held.telling.event(
@@ -128,10 +129,41 @@ async def _place(held: Held, run: Run) -> None:
         )
 
 
+async def _secrets(held: Held, run: Run) -> tuple[Mount, ...]:
+    if not run.secrets:
+        return ()
+    tools, home = held.tools, held.tools.journals.home(held.journal)
+    try:
+        lent = await held.blocking(lambda: tools.vault.lend(run.secrets, home))
+    except InvalidInput as error:
+        raise RuntimeFailure(
+            f"node {tools.node}: {error}", kind="refused_by_node", hint=error.hint
+        ) from error
+    return (Mount(target=vault.PLACE, source=lent, read_only=True),)
+
+
+async def _give_secrets(held: Held, spec: ContainerSpec, container: str) -> None:
+    """Before it starts: nobody but who it runs as can read them."""
+    tools = held.tools
+    lent = next((mount.source for mount in spec.mounts if mount.target == vault.PLACE), None)
+    if lent is None:
+        return
+    user = await held.engine(lambda: tools.runtime.user(container), interruptible=True)
+    try:
+        await held.blocking(lambda: tools.vault.give(lent, user))
+    except PermissionError as error:
+        raise RuntimeFailure(
+            f"node {tools.node}: its agent cannot give a secret to the stage's user '{spec.user or user}'",
+            kind="refused_by_node",
+            hint="leave out `user`, or run that agent as root",
+        ) from error
+
+
 async def _spec(held: Held, run: Run) -> ContainerSpec:
     tools, journal, project = held.tools, held.journal, held.project
     placed = await held.placed()
-    places = tools.runtime.places(placed.mounts)
+    mounts = (*placed.mounts, *await _secrets(held, run))
+    places = tools.runtime.places(mounts)
     stage = run.stage
     return ContainerSpec(
         name=f"winslow-{tools.site}-{journal.project}-{journal.run}.{journal.attempt}-{journal.claim[:8]}",
@@ -150,7 +182,7 @@ async def _spec(held: Held, run: Run) -> ContainerSpec:
         environment=environment.resolve(
             project_id=project.id, project_name=project.name, run=run, places=places, gpus=len(journal.gpus)
         ),
-        mounts=placed.mounts,
+        mounts=mounts,
         workdir=stage.workdir or environment.WORKSPACE,
         user=stage.user,
         cpus=stage.requires.cpus,

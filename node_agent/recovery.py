@@ -7,7 +7,7 @@
     intent without a claim           forget: the conditional write did not happen
     rebooted, no exit journalled     the attempt is lost; only the node itself can know that
     container without a journal      stop and remove: what it worked on cannot be told any more
-    directory without a journal      remove
+    directory without a journal      remove, and what was lent of the node's secrets
     the document cannot be read      leave all as it is until it can
 
 Containers of other sites and other nodes are never touched.
@@ -56,6 +56,8 @@ async def find(tools: Tools, mirror: Mirror) -> Found:
         with suppress(OSError):  # another attempt's lies there
             leftover.parent.rmdir()
     await _remove_strangers(tools, [*adopted, *left_alone])
+    homes = [tools.journals.home(journal) for journal in (*adopted, *left_alone)]
+    await loop.run_in_executor(tools.executor, tools.vault.take_back_others, homes)
     return Found(adopted=tuple(adopted), left_alone=tuple(left_alone), bad=loaded.bad)
 
 

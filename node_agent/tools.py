@@ -16,6 +16,7 @@ from node_agent.mirror import Mirror
 from node_agent.places import PlacePlan, Placer
 from node_agent.runtime.port import ContainerRuntime
 from node_agent.sources import Sources
+from node_agent.vault import Vault
 from winslow.store.port import ObjectStore
 
 
@@ -42,6 +43,7 @@ class Tools:
     images: tuple[str, ...]
     allow_user: bool
     allow_host_network: bool
+    vault: Vault
     jitter: Callable[[], float]
 
     def bytes_to_fetch(self, plan: PlacePlan) -> int:

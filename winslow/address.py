@@ -6,7 +6,8 @@ PROJECT:output/a.png     a project's results: its runs' outputs laid over each o
 PROJECT#3:tracks.txt     the workspace of run 3; run 0 is what a person put there for the first stage
 PROJECT#next:a.txt       what the next run takes over, which a person may change
 
-A stage's `inputs:` may also say `#STAGE:tracks.txt`: the workspace of an earlier stage's run in the same project.
+A variable's value may also be `secret:NAME`: a value that stands in a file on the node and nowhere else. A stage's
+`inputs:` may also say `#STAGE:tracks.txt`: the workspace of an earlier stage's run in the same project.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from winslow.errors import InvalidInput
-from winslow.pipeline import NAME
+from winslow.pipeline import NAME, SECRET
 
 _SHAPE = re.compile(r"(?P<root>[A-Za-z0-9][A-Za-z0-9._-]*)(?:#(?P<run>\d+|next))?:(?P<path>.*)", re.DOTALL)
 FORMS = "res:PATH, PROJECT:input/PATH, PROJECT:output/PATH, PROJECT#RUN:PATH or PROJECT#next:PATH"
@@ -42,6 +43,8 @@ def looks_like(text: str) -> bool:
     if match is None:
         return False
     path = match["path"]
+    if match["root"] == "secret":
+        return False
     if match["root"] == "res":
         return match["run"] is None and bool(path) and not path.startswith("/")
     if NAME.fullmatch(match["root"]) is None:
@@ -77,6 +80,12 @@ def parse(text: str) -> Address:
     return Address(
         place=place, project=match["root"], path=_clean(rest, text), folder=rest.endswith("/") or not rest
     )
+
+
+def secret_name(text: str) -> str | None:
+    """The name of the secret that an environment value refers to (`secret:NAME`); None for any other value."""
+    match = SECRET.fullmatch(text)
+    return match[1] if match else None
 
 
 def of_stage(text: str) -> tuple[str, str] | None:

@@ -107,6 +107,7 @@ class AgentSettings(_Section):
     images: Names = ("*",)  # patterns (fnmatch) of the images that may run here
     allow_user: bool = False  # a stage may name the user it runs as; a root agent's stages may anyway
     allow_host_network: bool = False  # a stage may use the machine's own network (`network: host`)
+    secrets: Path | None = None  # a TOML file NAME = "value" for `secret:NAME`; mode 600, of the agent's user
     log_limit: Size = 1 << 30  # bytes of log per attempt
     cache_limit: Size | None = None  # bytes of cached files; None: a share of the disk
 

@@ -315,7 +315,8 @@ class Election:
             contest.waiting = {
                 node
                 for node, state in self._nodes.items()
-                if node not in contest.heard and not fits_now(state, contest.offer.requires)
+                if node not in contest.heard
+                and not fits_now(state, contest.offer.requires, contest.offer.secrets)
             }
         elif contest.said is not None:
             said, at = contest.said

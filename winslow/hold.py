@@ -122,7 +122,7 @@ class Keeper:
         return (
             now < self._until
             and me.presence is Presence.ONLINE
-            and not fits(me, offer.requires)
+            and not fits(me, offer.requires, offer.secrets)
             and not any(
                 state.hold is not None
                 and hold_id(state.hold) == offer.id
@@ -132,26 +132,27 @@ class Keeper:
         )
 
     def _begin(self, me: NodeState, others: Sequence[NodeState], held: Set[OfferId], now: float) -> None:
-        busy: dict[Requirements, bool] = {}  # many offers need the same
+        busy: dict[tuple[Requirements, tuple[str, ...]], bool] = {}  # many offers need the same
 
-        def waits_for_me(requires: Requirements) -> bool:
-            if requires not in busy:
-                busy[requires] = not fits(me, requires) and bool(fits_now(me, requires))
-            return busy[requires]
+        def waits_for_me(offer: Offer) -> bool:
+            needs = (offer.requires, offer.secrets)
+            if needs not in busy:
+                busy[needs] = not fits(me, *needs) and bool(fits_now(me, *needs))
+            return busy[needs]
 
         long = (
             wait.offer
             for wait in self._waits.values()
-            if now - wait.since >= wait.needed
-            and waits_for_me(wait.offer.requires)
-            and wait.offer.id not in held
+            if now - wait.since >= wait.needed and waits_for_me(wait.offer) and wait.offer.id not in held
         )
         for offer in nsmallest(_CONSIDERED, long, key=in_order):
             if any(_takes_now(state, offer) for state in others):
                 continue
             mine = spread(offer.id, self._node)
             before = sum(
-                state.hold is None and spread(offer.id, state.node) < mine and not fits(state, offer.requires)
+                state.hold is None
+                and spread(offer.id, state.node) < mine
+                and not fits(state, offer.requires, offer.secrets)
                 for state in _online(others)
             )
             wait = self._waits[offer.id]
@@ -172,13 +173,13 @@ def kept_for_another(node: NodeState, offer: Offer) -> Hold | None:
         return None
     if offer.requires == hold.requires:
         return None
-    if fits_now(node, offer.requires) or not in_the_way(node, offer.requires, hold.requires):
+    if fits_now(node, offer.requires, offer.secrets) or not in_the_way(node, offer.requires, hold.requires):
         return None
     return hold
 
 
 def _takes_now(node: NodeState, offer: Offer) -> bool:
-    return not fits_now(node, offer.requires) and kept_for_another(node, offer) is None
+    return not fits_now(node, offer.requires, offer.secrets) and kept_for_another(node, offer) is None
 
 
 def _online(nodes: Iterable[NodeState]) -> Iterable[NodeState]:

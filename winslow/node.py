@@ -84,6 +84,7 @@ class NodeState(_Model):
     free: FreeResources = FreeResources(cpus=0, memory=0)
     labels: tuple[str, ...] = ()  # what a stage's `requires.tags` must be found in
     configured_labels: tuple[str, ...] = ()  # those of them that its own configuration gives it
+    secrets: tuple[str, ...] = ()  # the names of those that a stage may refer to here
     runs: tuple[ActiveRun, ...] = ()
     hold: Hold | None = None
     wall: str = ""  # RFC 3339, UTC

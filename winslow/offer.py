@@ -37,6 +37,7 @@ class Offer:
 
     id: OfferId
     requires: Requirements
+    secrets: tuple[str, ...] = ()  # names of those its environment refers to
     priority: int = 0  # higher goes first
     age: float = 0.0
 

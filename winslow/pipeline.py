@@ -19,6 +19,7 @@ from winslow.validation import BrokenRules, Fault
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+SECRET = re.compile(rf"secret:({ENV_NAME.pattern})")
 MAX_PATTERN = 1000
 STOP_GRACE = 10.0
 """Seconds between SIGTERM and SIGKILL where a stage says nothing, as `docker stop` gives."""
@@ -84,8 +85,20 @@ def _scalar_text(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) else value
 
 
+def _secret(value: str) -> str:
+    if value.startswith("secret:") and not SECRET.fullmatch(value):
+        raise ValueError(
+            "not a secret: write secret:NAME (letters, digits, '_'), the name of a value that only nodes have"
+        )
+    return value
+
+
 Name = Annotated[str, AfterValidator(_name)]
-EnvText = Annotated[str, BeforeValidator(_scalar_text, json_schema_input_type=str | int | float | bool)]
+EnvText = Annotated[
+    str,
+    BeforeValidator(_scalar_text, json_schema_input_type=str | int | float | bool),
+    AfterValidator(_secret),
+]
 EnvName = Annotated[str, AfterValidator(_env_name)]
 Env = dict[EnvName, EnvText]
 Address = Annotated[str, AfterValidator(_input)]
@@ -171,7 +184,8 @@ class StageDefinition(_Definition):
     workdir: str = Field(default="", description="Where the command starts; without it the workspace.")
     env: Env = Field(
         default={},
-        description="Environment; an address (res:FILE, PROJECT#RUN:FILE) is fetched and becomes its path.",
+        description="Environment; an address (res:FILE, PROJECT#RUN:FILE) is fetched and becomes its path; "
+        "secret:NAME becomes the path of a file with a value that only nodes have.",
     )
     inputs: tuple[Address, ...] = Field(
         default=(),

@@ -95,9 +95,9 @@ def _lacks(
             yield _Lack(f"the tag {tag}", "no such tag", 1.0)
 
 
-def _whole(node: NodeState, requires: Requirements) -> Iterator[_Lack]:
+def _whole(node: NodeState, requires: Requirements, secrets: Collection[str]) -> Iterator[_Lack]:
     hardware = node.hardware
-    return _lacks(
+    yield from _lacks(
         requires,
         cpus=hardware.cpus,
         memory=hardware.memory,
@@ -105,6 +105,9 @@ def _whole(node: NodeState, requires: Requirements) -> Iterator[_Lack]:
         gpus=hardware.gpus,
         labels=node.labels,
     )
+    for name in secrets:
+        if name not in node.secrets:
+            yield _Lack(f"the secret {name}", "no such secret", 1.0)
 
 
 def _free_gpus(node: NodeState) -> tuple[Gpu, ...]:
@@ -123,23 +126,22 @@ def _now(node: NodeState, requires: Requirements) -> Iterator[_Lack]:
     )
 
 
-def fits(node: NodeState, requires: Requirements) -> tuple[str, ...]:
+def fits(node: NodeState, requires: Requirements, secrets: Collection[str] = ()) -> tuple[str, ...]:
     """Why the node could not take such a run even if it were idle, one sentence each; empty means it fits.
 
-    Says nothing about presence or load: `fits_now` does.
+    `secrets` are the names of those that the run refers to. Says nothing about presence or load: `fits_now` does.
     """
-    return tuple(f"needs {lack.need}, has {lack.has}" for lack in _whole(node, requires))
+    return tuple(f"needs {lack.need}, has {lack.has}" for lack in _whole(node, requires, secrets))
 
 
-def fits_now(node: NodeState, requires: Requirements) -> tuple[str, ...]:
+def fits_now(node: NodeState, requires: Requirements, secrets: Collection[str] = ()) -> tuple[str, ...]:
     """Why the node cannot take such a run at this moment; empty means it is online and has enough free."""
     if node.presence is not Presence.ONLINE:
         return (f"is {node.presence.value}",)
-    if any(True for _ in _now(node, requires)):
-        return fits(node, requires) or tuple(
-            f"needs {lack.need}, {lack.has} free" for lack in _now(node, requires)
-        )
-    return ()
+    short = list(_now(node, requires))
+    if not short and not secrets:
+        return ()
+    return fits(node, requires, secrets) or tuple(f"needs {lack.need}, {lack.has} free" for lack in short)
 
 
 def in_the_way(node: NodeState, other: Requirements, held: Requirements) -> bool:
@@ -162,7 +164,11 @@ def in_the_way(node: NodeState, other: Requirements, held: Requirements) -> bool
 
 
 def missing_summary(
-    nodes: Iterable[NodeState], requires: Requirements, *, kept: Callable[[NodeState], str] = lambda _: ""
+    nodes: Iterable[NodeState],
+    requires: Requirements,
+    secrets: Collection[str] = (),
+    *,
+    kept: Callable[[NodeState], str] = lambda _: "",
 ) -> str:
     """Why such a run waits, in one line: `needs 2 GPUs with 24 GiB; best node ws3 has 1`.
 
@@ -171,10 +177,12 @@ def missing_summary(
     lacks.
     """
     known = sorted(nodes, key=lambda node: node.node)
-    if impossible := unfit_summary(known, requires):
+    if impossible := unfit_summary(known, requires, secrets):
         return impossible
-    fitting = [node for node in known if not fits(node, requires)]
-    reasons = {node.node: fits_now(node, requires) or tuple(filter(None, [kept(node)])) for node in fitting}
+    fitting = [node for node in known if not fits(node, requires, secrets)]
+    reasons = {
+        node.node: fits_now(node, requires, secrets) or tuple(filter(None, [kept(node)])) for node in fitting
+    }
     if any(not reason for reason in reasons.values()):
         return ""
     online = [node.node for node in fitting if node.presence is Presence.ONLINE]
@@ -185,20 +193,21 @@ def missing_summary(
     return f"waits for {_or([node.node for node in fitting])}, which {be} {_or(states)}"
 
 
-def unfit_summary(nodes: Iterable[NodeState], requires: Requirements) -> str:
+def unfit_summary(nodes: Iterable[NodeState], requires: Requirements, secrets: Collection[str] = ()) -> str:
     """What no node has, however idle: the nearest one (the least missing in all) and what it lacks.
 
     Empty when the run fits a node, busy or away as that may be.
     """
     known = list(nodes)
-    if any(not fits(node, requires) for node in known):
+    if any(not fits(node, requires, secrets) for node in known):
         return ""
+    lacking = {node.node: list(_whole(node, requires, secrets)) for node in known}
     best = min(
-        known, key=lambda node: (sum(lack.short for lack in _whole(node, requires)), node.node), default=None
+        known, key=lambda node: (sum(lack.short for lack in lacking[node.node]), node.node), default=None
     )
     if best is None:
         return "no node is known"
-    lacks = list(_whole(best, requires))
+    lacks = lacking[best.node]
     needs, has = _and(lack.need for lack in lacks), _and(lack.has for lack in lacks)
     return f"needs {needs}; best node {best.node} has {has}"
 

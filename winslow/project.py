@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
 
+from winslow.address import secret_name
 from winslow.errors import InvalidInput
 from winslow.pipeline import Env, PipelineDefinition, Retention, StageDefinition
 
@@ -238,6 +239,12 @@ class Run(_Model):
     def attempt(self) -> Attempt | None:
         """The current (latest) attempt; None before the first claim."""
         return self.attempts[-1] if self.attempts else None
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The names of the secrets that its environment refers to, in order."""
+        names = (secret_name(each.value) for each in self.env.values())
+        return tuple(sorted({name for name in names if name is not None}))
 
     @property
     def next_k(self) -> int:

@@ -85,7 +85,10 @@ def _run(project: Project, run: Run, nodes: Sequence[NodeState] | None) -> dict[
 
 def _offer(project: Project, run: Run) -> Offer:
     return Offer(
-        id=OfferId(project.id, run.n, run.next_k), requires=run.stage.requires, priority=project.priority
+        id=OfferId(project.id, run.n, run.next_k),
+        requires=run.stage.requires,
+        secrets=run.secrets,
+        priority=project.priority,
     )
 
 
@@ -95,7 +98,7 @@ def _kept(offer: Offer, node: NodeState) -> str:
 
 
 def _missing(project: Project, run: Run, nodes: Sequence[NodeState]) -> str:
-    return missing_summary(nodes, run.stage.requires, kept=partial(_kept, _offer(project, run)))
+    return missing_summary(nodes, run.stage.requires, run.secrets, kept=partial(_kept, _offer(project, run)))
 
 
 def _waits(project: Project, run: Run, nodes: Sequence[NodeState] | None) -> str:
@@ -108,8 +111,8 @@ def _waits(project: Project, run: Run, nodes: Sequence[NodeState] | None) -> str
 
 
 def _answer(project: Project, node: NodeState, run: Run) -> Mapping[str, object]:
-    offer = _offer(project, run)
-    never, now = fits(node, run.stage.requires), list(fits_now(node, run.stage.requires))
+    offer, requires, secrets = _offer(project, run), run.stage.requires, run.secrets
+    never, now = fits(node, requires, secrets), list(fits_now(node, requires, secrets))
     if kept := _kept(offer, node):
         now.append(kept)
     kind = "pass" if never else "busy" if now else "fits"

@@ -215,6 +215,26 @@ def _overlay_options(mount: Mount) -> dict[str, str]:
     return {"type": "overlay", "device": "overlay", "o": options}
 
 
+def user_id(client: docker.APIClient, container: str) -> int:
+    """The user that a created container will run as: a name is looked up in its image's /etc/passwd."""
+    name = str(client.inspect_container(container)["Config"].get("User") or "0").partition(":")[0]
+    if name.isascii() and name.isdigit():
+        return int(name)
+    try:
+        blocks, _ = client.get_archive(container, "/etc/passwd")
+        with tarfile.open(fileobj=io.BytesIO(b"".join(blocks))) as archive:
+            member = archive.next()
+            file = archive.extractfile(member) if member is not None else None
+            lines = file.read().decode("utf-8", "replace").splitlines() if file is not None else []
+    except docker.errors.NotFound:
+        lines = []
+    for line in lines:
+        fields = line.split(":")
+        if fields[0] == name and len(fields) > 2 and fields[2].isdigit():
+            return int(fields[2])
+    raise RuntimeFailure(f"the image has no user '{name}'", hint="check `user` of the stage")
+
+
 def remove(client: docker.APIClient, container: str) -> None:
     """Kill and remove it with its volumes; one that is gone is fine."""
     try:

@@ -66,14 +66,21 @@ class DockerRuntime:
         for part in ("lower", "upper", "work"):
             (root / part).mkdir(parents=True, exist_ok=True)
         (root / "lower" / "seen").write_bytes(b"")
-        labels = Labels(site="", node_uuid="", project="", run=0, attempt=0, claim="")
-        mount = Mount(target="/probe", source=root / "upper", lower=root / "lower", work=root / "work")
+        return await self._can_read(
+            Mount(target="/probe", source=root / "upper", lower=root / "lower", work=root / "work"), "seen"
+        )
+
+    async def sees(self, directory: Path) -> bool:
+        """Whether it can mount a directory, tried in the same way: an engine elsewhere refuses what it has not."""
+        return await self._can_read(Mount(target="/probe", source=directory, read_only=True), "")
+
+    async def _can_read(self, mount: Mount, path: str) -> bool:
         name = f"winslow-probe-{os.getpid()}-{id(mount):x}"
         spec = ContainerSpec(
             name=name,
-            labels=labels,
+            labels=Labels(site="", node_uuid="", project="", run=0, attempt=0, claim=""),
             image=containers.PROBE_IMAGE,
-            directory=root,
+            directory=mount.source,
             command=("none",),
             mounts=(mount,),
         )
@@ -82,7 +89,7 @@ class DockerRuntime:
             container = await self.create(spec)
             try:
                 await self._engine.call(
-                    lambda client: containers.drain(client.get_archive(container, "/probe/seen")[0])
+                    lambda client: containers.drain(client.get_archive(container, f"/probe/{path}")[0])
                 )
             finally:
                 await self.remove(container)
@@ -108,6 +115,13 @@ class DockerRuntime:
             ) from error
         except docker.errors.APIError as error:
             raise containers.refused(f"creating {spec.name}", error) from error
+
+    async def user(self, container: str) -> int:
+        """By the container's settings, which an engine that gives users other ids outside does not know."""
+        try:
+            return await self._engine.call(lambda client: containers.user_id(client, container))
+        except docker.errors.APIError as error:
+            raise containers.refused("looking at the container", error) from error
 
     async def start(self, container: str) -> None:
         """Start it; one that runs or has ended is left alone. Raises RuntimeFailure with the engine's words."""

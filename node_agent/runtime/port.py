@@ -30,7 +30,8 @@ class Labels:
 
 @dataclass(frozen=True)
 class Mount:
-    """A host directory shown at `target`.
+    """A host directory shown at `target`; plain processes see one below a directory that the machine has itself
+    (`/run/secrets`) where it is.
 
     With `lower` and `work` it is an overlay: reads fall through to `lower`, which is never changed, and
     everything written lands in `source` (the upper directory; deletions as whiteouts)."""
@@ -147,12 +148,19 @@ class ContainerRuntime(Protocol):
     async def overlays(self, directory: Path) -> bool:
         """Whether mounts with `lower` work for directories below `directory` (which exists); tried, not guessed."""
 
+    async def sees(self, directory: Path) -> bool:
+        """Whether it can mount a directory that the agent has made: not where the agent is itself in a container
+        that does not share it. Tried, not guessed."""
+
     async def has_image(self, image: str) -> bool:
         """Whether `ensure_image` would have nothing to fetch; for a price: it may have been so 10 s ago."""
 
     async def ensure_image(self, image: str, progress: PullProgress) -> str:
         """Make the image present and return its digest (or id); `progress` is called first, with zeros, when it has
         to be fetched. Raises RuntimeFailure(image_unavailable)."""
+
+    async def user(self, container: str) -> int:
+        """The id, on this machine, of the user that a created container will run as. Raises RuntimeFailure."""
 
     async def create(self, spec: ContainerSpec) -> str:
         """Create, do not start; the container's id. Idempotent by `spec.name`: an existing one is returned."""

@@ -32,7 +32,7 @@ from node_agent.runtime.port import (
     PullProgress,
     RuntimeFailure,
 )
-from node_agent.runtime.sandbox import bubblewrap, bubblewrap_works, outside, program_of
+from node_agent.runtime.sandbox import at_top, bubblewrap, bubblewrap_works, outside, program_of
 from node_agent.runtime.shim_output import ShimOutput
 from winslow.logs import stamp
 
@@ -78,11 +78,22 @@ class ProcessRuntime:
 
     def places(self, mounts: Iterable[Mount]) -> dict[str, str]:
         """The targets under bubblewrap, else the directories themselves."""
-        return {mount.target: mount.target if self.sandboxed else str(mount.source) for mount in mounts}
+        return {
+            mount.target: mount.target if self.sandboxed and at_top(mount) else str(mount.source)
+            for mount in mounts
+        }
+
+    async def user(self, container: str) -> int:
+        """The agent's own."""
+        return os.geteuid()
 
     async def overlays(self, directory: Path) -> bool:
         """Never: mounting needs an engine."""
         return False
+
+    async def sees(self, directory: Path) -> bool:
+        """Always: stages are processes beside the agent."""
+        return True
 
     async def has_image(self, image: str) -> bool:
         """Images do not matter here: programs are the machine's own."""

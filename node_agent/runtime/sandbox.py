@@ -35,15 +35,17 @@ def bubblewrap_works() -> bool:
         return False
 
 
+def at_top(mount: Mount) -> bool:
+    """Whether it can stand at its target: no place can be made below one of the machine's own directories."""
+    return mount.target.strip("/").count("/") == 0
+
+
 def bubblewrap(mounts: Iterable[Mount], *, home: Path, workdir: str, network: bool = True) -> list[str]:
     """The command line up to and with `--`: a root of its own in which everything of the machine is
-    read-only but `/dev` and `/tmp`, and the mounts stand at their targets. The network is the machine's, or none."""
+    read-only but `/dev` and `/tmp`, and the mounts stand at their targets, or where they are. The network is the
+    machine's, or none."""
     mounts = tuple(mounts)
-    own = {
-        mount.target.strip("/").partition("/")[0]
-        for mount in mounts
-        if mount.target.strip("/").count("/") == 0
-    }
+    own = {mount.target.strip("/") for mount in mounts if at_top(mount)}
     command = ["bwrap", *_ISOLATION, *([] if network else ["--unshare-net"]), "--proc", "/proc"]
     for entry in sorted(os.scandir("/"), key=lambda entry: entry.name):
         if entry.name == "proc" or entry.name in own:
@@ -55,7 +57,8 @@ def bubblewrap(mounts: Iterable[Mount], *, home: Path, workdir: str, network: bo
             command += [kind, entry.path, entry.path]
     command += ["--bind", str(home), str(home)]
     for mount in mounts:
-        command += ["--ro-bind" if mount.read_only else "--bind", str(mount.source), mount.target]
+        target = mount.target if at_top(mount) else str(mount.source)
+        command += ["--ro-bind" if mount.read_only else "--bind", str(mount.source), target]
     return [*command, "--chdir", workdir, "--"]
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import secrets
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -9,20 +13,28 @@ import pytest
 from broker import topics
 from tests.acceptance.conftest import FleetFactory
 from tests.acceptance.fleet import MIB, PATIENCE, Fleet, Stage
+from tests.services.eavesdropper import eavesdropper
 from tests.services.waiting import wait_until
 from winslow.project import Reason, Run, RunState
 from winslow_tui.changes import Changes
+from winslow_tui.explanation import explain
 
 RUNTIMES = ("docker", "process")
 FOR_EVER = "while :; do sleep 0.05; done"
 
 
+SECRET = f"s3cret-{secrets.token_hex(8)}"
+
+
 @pytest.fixture(scope="module")
 def fleet(fleet_factory: FleetFactory) -> Fleet:
-    """One node with Docker, one with plain processes, told apart by their labels."""
+    """One node with Docker, one with plain processes, told apart by their labels; both have the secret TOKEN."""
     made = fleet_factory()
+    file = made.folder / "secrets.toml"
+    file.touch(mode=0o600)
+    file.write_text(f'TOKEN = "{SECRET}"\nOTHER = "x"\n')
     for runtime in RUNTIMES:
-        made.agent(runtime, runtime=runtime, labels=[runtime]).start()
+        made.agent(runtime, runtime=runtime, labels=[runtime], secrets=str(file)).start()
     for agent in made.agents.values():
         agent.online()
     return made
@@ -194,6 +206,84 @@ def test_a_file_that_an_earlier_run_did_not_leave(fleet: Fleet) -> None:
     _, run = fleet.wait_idle(project).runs
     assert run.reason is Reason.INPUT_MISSING
     assert run.detail == "#one:gone.txt (run #1): there is no such file in the store"
+
+
+@pytest.mark.parametrize(("runtime", "user"), [("docker", ""), ("docker", "1234:1234"), ("process", "")])
+def test_a_secret_reaches_its_stage_and_nobody_else(fleet: Fleet, runtime: str, user: str) -> None:
+    """It is looked for in everything that the agent, the broker, the store and the engine keep or show."""
+    script = (
+        "sha256sum < $TOKEN_FILE; ls -ln $TOKEN_FILE | cut -c 1-10; ls $(dirname $TOKEN_FILE);"
+        " (echo x > $TOKEN_FILE) 2>/dev/null && echo written; echo $TOKEN_FILE;"
+        " while [ ! -e /tmp/go ] && [ ! -e $HOME/go ]; do sleep 0.02; done"
+    )
+    agent = fleet.agents[runtime]
+    with eavesdropper(fleet.config.settings.broker.url, f"winslow/{fleet.site}") as heard:
+        more = {"user": user} if user else {}
+        env = {"TOKEN_FILE": "secret:TOKEN"} | ({"HOME": "/tmp"} if user else {})
+        project = fleet.start(Stage(script, tags=(runtime,), env=env, more=more))
+        fleet.wait_state(project, RunState.RUNNING)
+        fleet.wait_live(project, b"/TOKEN\n")
+        digest, mode, listed, path = fleet.written(project).decode().splitlines()
+        assert digest.split()[0] == hashlib.sha256(SECRET.encode()).hexdigest()
+        assert (mode, listed) == ("-r--------", "TOKEN")
+        assert (path == "/run/secrets/TOKEN") is (runtime == "docker")
+
+        agent.kill()
+        lent = [each for each in Path("/dev/shm").glob("winslow-*/*/TOKEN") if project in str(each)]
+        lent += (agent.data / "attempts" / project).glob("*/secrets/TOKEN")
+        assert len(lent) == 1
+        kept = _kept(fleet, agent.home, but=lent[0]) | _processes()
+        if runtime == "docker":
+            kept["docker inspect"] = json.dumps(fleet.container(project).attrs).encode()
+        agent.start().online()
+        fleet.go(project)
+        assert _ended(fleet, project).state is RunState.SUCCEEDED
+        wait_until(lambda: not lent[0].parent.exists(), seconds=PATIENCE, what="the secret taken back")
+
+        kept |= _kept(fleet, agent.home)
+        kept |= {info.key: fleet.store.get(info.key).data for info in fleet.store.walk("")}
+        kept |= {f"message {number}": message for number, message in enumerate(heard)}
+    assert any(project.encode() in content for content in heard)
+    assert [name for name, content in kept.items() if SECRET.encode() in content] == []
+
+
+def _kept(fleet: Fleet, home: Path, but: Path | None = None) -> dict[str, bytes]:
+    """Every file of an agent, its log and journals among them."""
+    files = [path for path in home.rglob("*") if path.is_file() and not path.is_symlink() and path != but]
+    assert any(path.name == "agent.log" for path in files)
+    return {str(path): path.read_bytes() for path in files}
+
+
+def _processes() -> dict[str, bytes]:
+    """What the list of processes shows to root: arguments and environment."""
+    found = {}
+    for path in [*Path("/proc").glob("[0-9]*/cmdline"), *Path("/proc").glob("[0-9]*/environ")]:
+        with suppress(OSError):  # it has ended
+            found[str(path)] = path.read_bytes()
+    return found
+
+
+def test_a_secret_that_no_node_has(fleet: Fleet) -> None:
+    project = fleet.start(Stage("true", env={"KEY": "secret:ABSENT"}))
+    why = "needs the secret ABSENT; best node docker has no such secret"
+    shown = explain(fleet.document(project), list(fleet.nodes().values()))
+    assert shown["runs"][0]["waits"] == why
+    answers = shown["runs"][0]["nodes"]
+    assert answers["docker"]["answer"] == "pass"
+    assert answers["docker"]["reasons"] == ["needs the secret ABSENT, has no such secret"]
+    assert fleet.nodes()["docker"].secrets == ("OTHER", "TOKEN")
+    fleet.client.runs.abort(project)
+
+
+def test_secrets_that_others_may_read_are_refused(fleet: Fleet) -> None:
+    file = fleet.folder / "open.toml"
+    file.touch(mode=0o644)
+    agent = fleet.agent("careless", runtime="process", secrets=str(file)).start()
+    wait_until(lambda: not agent.running, seconds=PATIENCE, what="the end of an agent that is refused")
+    assert f"{file}: the node's secrets may be read by others (mode 644)" in agent.log
+    assert f"chmod 600 {file}" in agent.log
+    agent.stop()
+    del fleet.agents["careless"]
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

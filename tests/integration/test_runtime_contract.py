@@ -440,6 +440,34 @@ async def test_the_host_network(bench: Bench) -> None:
     assert (own == host) is (bench.kind != "docker")
 
 
+async def test_a_directory_is_seen_where_it_can_be_mounted(bench: Bench, tmp_path: Path) -> None:
+    assert await bench.runtime.sees(tmp_path)
+    assert await bench.runtime.sees(tmp_path / "absent") is (bench.kind != "docker")
+
+
+async def test_a_mount_below_a_directory_of_the_machines_own(bench: Bench, tmp_path: Path) -> None:
+    """Where the stage finds it is what `places` says, in every runtime."""
+    (tmp_path / "TOKEN").write_bytes(b"s3cret\n")
+    mount = Mount(target="/run/secrets", source=tmp_path, read_only=True)
+    seen = bench.runtime.places([mount])["/run/secrets"]
+    script = f"cat {seen}/TOKEN; (echo x > {seen}/TOKEN) 2>/dev/null && echo written"
+    _, output = await bench.run("sh", "-c", script, mounts=(mount,))
+    assert output["stdout"] == b"s3cret\n" + b"written\n" * (not bench.runtime.guards_mounts)
+    assert (seen == "/run/secrets") is (bench.kind == "docker")
+
+
+async def test_the_user_of_a_stage(bench: Bench) -> None:
+    container = await bench.create(bench.spec("true"))
+    assert await bench.runtime.user(container) == os.geteuid()
+    if bench.kind == "docker":
+        for name, number in (("1234:5", 1234), ("root", 0)):
+            container = await bench.create(bench.spec("true", user=name))
+            assert await bench.runtime.user(container) == number
+        container = await bench.create(bench.spec("true", user="nobody-of-this-name"))
+        with pytest.raises(RuntimeFailure, match="the image has no user 'nobody-of-this-name'"):
+            await bench.runtime.user(container)
+
+
 async def test_a_stop_can_be_given_up(bench: Bench) -> None:
     """The one who waits out a long grace may want it killed at once."""
     script = "trap 'echo asked' TERM; echo up; while :; do sleep 0.05; done"

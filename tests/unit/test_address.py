@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from winslow.address import Address, looks_like, parse, text
+from winslow.address import Address, looks_like, of_stage, parse, secret_name, text
 from winslow.errors import InvalidInput
 
 
@@ -30,7 +30,20 @@ def test_values_that_name_a_file(value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["http://host/x", "12:30", "C:\\x", "a:b", "ulm#next:x", "res:", "0.35", "user:input"]
+    "value",
+    [
+        "secret:TOKEN",
+        "secret:input/x",
+        "secret#1:x",
+        "http://host/x",
+        "12:30",
+        "C:\\x",
+        "a:b",
+        "ulm#next:x",
+        "res:",
+        "0.35",
+        "user:input",
+    ],
 )
 def test_ordinary_values_are_left_alone(value: str) -> None:
     assert not looks_like(value)
@@ -52,3 +65,18 @@ def test_ordinary_values_are_left_alone(value: str) -> None:
 )
 def test_written_again_it_is_the_same(written: str) -> None:
     assert text(parse(written)) == written
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [("secret:TOKEN", "TOKEN"), ("secret:_a1", "_a1"), ("secret:", None), ("secret:a b", None), ("secret:1", None),
+     ("xsecret:A", None), ("secret:A\n", None)],
+)  # fmt: skip
+def test_secrets_are_names(value: str, name: str | None) -> None:
+    assert secret_name(value) == name
+
+
+def test_inputs_of_an_earlier_stage() -> None:
+    assert of_stage("#train:a/b:c") == ("train", "a/b:c")
+    assert of_stage("#train:") == ("train", "")
+    assert of_stage("res:a") is None

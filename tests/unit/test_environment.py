@@ -11,7 +11,7 @@ from winslow.errors import NotFound
 from winslow.pipeline import Requirements, StageDefinition
 from winslow.project import EnvValue, Origin, Run
 
-PLACES = {"/resources": "/r", "/input": "/i", "/workspace": "/w", "/output": "/o"}
+PLACES = {"/run/secrets": "/s", "/resources": "/r", "/input": "/i", "/workspace": "/w", "/output": "/o"}
 
 
 def run(
@@ -34,6 +34,7 @@ def test_addresses_become_paths_and_the_rest_stays() -> None:
             "OLD": "b10:output/x.csv",
             "PREV": "ulm-7k2f#2:tracks.txt",
             "URL": "http://host/x",
+            "TOKEN_FILE": "secret:TOKEN",
         }),
         places=PLACES,
         gpus=2,
@@ -43,6 +44,7 @@ def test_addresses_become_paths_and_the_rest_stays() -> None:
     assert final["OLD"] == "/r/@b10/output/x.csv"
     assert final["PREV"] == "/r/@ulm-7k2f/2/tracks.txt"
     assert final["URL"] == "http://host/x"
+    assert final["TOKEN_FILE"] == "/s/TOKEN"
     assert final["WINSLOW_PROJECT_NAME"] == "Ulm [red]"
     assert final["WINSLOW_DIR_OUTPUT"] == "/o"
     assert (final["WINSLOW_RES_CORES"], final["WINSLOW_RES_RAM_MB"]) == ("1.5", "2048")

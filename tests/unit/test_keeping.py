@@ -18,6 +18,7 @@ from node_agent.mirror import Mirror
 from node_agent.runtime.port import ContainerStatus, Labels
 from node_agent.standing import Holding, Standing
 from node_agent.tools import Tools
+from node_agent.vault import Vault
 from winslow import lifecycle
 from winslow.events import AbortRequested, Claimed, Deleted, Event, Lost, RunQueued
 from winslow.pipeline import PipelineDefinition, Retry, StageDefinition
@@ -68,6 +69,7 @@ class Node:
             images=("*",),
             allow_user=False,
             allow_host_network=False,
+            vault=Vault(None, room=None),
             jitter=lambda: 0.0,
         )
         self.held: Held | None = None

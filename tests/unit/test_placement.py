@@ -100,6 +100,20 @@ def test_name_of_a_gpu_is_matched_in_part_and_without_case() -> None:
     assert fits(node(gpus=A5000), Requirements(gpus=GpuRequirement(name="a5000"))) == ()
 
 
+def test_a_secret_is_looked_for_by_its_name() -> None:
+    has, lacks = node("ws1"), node("ws2", used_cpus=16)
+    has = has.model_copy(update={"secrets": ("HF_TOKEN",)})
+    assert fits(has, Requirements(), ("HF_TOKEN",)) == ()
+    assert fits_now(has, Requirements(), ("HF_TOKEN",)) == ()
+    lacking = ("needs the secret HF_TOKEN, has no such secret",)
+    assert fits(lacks, Requirements(), ("HF_TOKEN",)) == lacking
+    assert fits_now(lacks, Requirements(), ("HF_TOKEN",)) == lacking, "it will not have it when it is idle"
+    assert missing_summary([has, lacks], Requirements(), ("HF_TOKEN",)) == ""
+    assert missing_summary([lacks], Requirements(), ("HF_TOKEN",)) == (
+        "needs the secret HF_TOKEN; best node ws2 has no such secret"
+    )
+
+
 def test_fits_now_counts_what_is_free() -> None:
     busy = node(gpus=A5000, used_cpus=15, used_memory=60 * GIB, used_gpus=("GPU-0",))
     assert fits_now(busy, Requirements(cpus=1)) == ()

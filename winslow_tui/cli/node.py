@@ -110,6 +110,7 @@ def _show(state: NodeState, wish: WishNotice | None, usage: Any) -> None:
             "kept free for": f"{state.hold.project} #{state.hold.run}" if state.hold else "",
             "labels": ", ".join(state.labels),
             "of them given": ", ".join(wish.labels) if wish else "",
+            "secrets": ", ".join(state.secrets),
             "processor": hardware.cpu_model,
             "cores": f"{hardware.cpus:g}, {free.cpus:g} not reserved"
             + (f", {usage.cpu:.0f} % of the machine used" if usage else ""),
