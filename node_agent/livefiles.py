@@ -25,7 +25,7 @@ from node_agent import places
 from node_agent.reservations import Key
 from node_agent.tree import Stopped
 from node_agent.view import Seen, View
-from winslow.errors import NotFound, WinslowError
+from winslow.errors import NotFound, Refused, WinslowError
 from winslow.store import disk, layout
 from winslow.store.port import ObjectStore
 from winslow.store.uploads import upload_as_read
@@ -222,7 +222,7 @@ class LiveFiles:
                 mode = stat.S_IMODE(os.fstat(fd).st_mode) & 0o777
                 source = disk.opened(fd, Path(path))
                 sent = upload_as_read(self._store, source, key, progress=advance)
-        except NotFound as error:
+        except (NotFound, Refused) as error:
             return LiveFile(path=path, type=EntryType.FILE, problem=str(error))
         return LiveFile(
             path=path,

@@ -62,33 +62,39 @@ class Over(WinslowError):
 
 
 def look(
-    used: Client, where: Address, project: Project | None, *, deep: bool, live: bool = False
+    used: Client,
+    where: Address,
+    project: Project | None,
+    *,
+    deep: bool,
+    live: bool = False,
+    whole: bool = False,
 ) -> list[File]:
     """What lies at an address: in the store or, of a run that a node has, on that node, which is told.
 
-    With `live` a project's output includes what its running runs have written so far. Raises NotFound and
-    what `find` raises but Over.
+    With `live` a project's output includes what its running runs have written so far. Of a node's 100,000 files
+    are shown, and `whole` refuses more. Raises NotFound and what `find` raises but Over.
     """
     at = held(project, where)
     if at is not None:
         assert project is not None
         try:
-            found = find(used.config, at, where, deep=deep, say=used.say)
+            found = find(used.config, at, where, deep=deep, whole=whole, say=used.say)
         except Over:  # it has ended since the document was read
             return filing.find(used.store, where, used.project(project.id), deep=deep)
         used.say(f"run #{at.run} is on {at.node}: these files are live and may change")
         return found
     if project is None or where.place != "output" or not live:
         return filing.find(used.store, where, project, deep=deep)
-    return _with_output(used, where, project, deep=deep)
+    return _with_output(used, where, project, deep=deep, whole=whole)
 
 
-def _with_output(used: Client, where: Address, project: Project, *, deep: bool) -> list[File]:
+def _with_output(used: Client, where: Address, project: Project, *, deep: bool, whole: bool) -> list[File]:
     layers: list[Callable[[], list[File]]] = [partial(filing.find, used.store, where, project, deep=deep)]
     for run in project.active:
         at = _held(project, run.n, "output")
         if at is not None:
-            layers.append(partial(find, used.config, at, where, deep=deep, say=used.say))
+            layers.append(partial(find, used.config, at, where, deep=deep, whole=whole, say=used.say))
     found: dict[str, File] = {}
     missing: list[NotFound] = []
     for layer in layers:
@@ -129,15 +135,15 @@ def _held(project: Project, n: int, area: layout.Area) -> Held | None:
     return Held(project=project.id, run=n, attempt=run.attempt.k, node=run.attempt.node, area=area)
 
 
-def find(config: Config, at: Held, where: Address, *, deep: bool, say: Say) -> list[File]:
+def find(config: Config, at: Held, where: Address, *, deep: bool, whole: bool, say: Say) -> list[File]:
     """What lies at an address on its node now, as `filing.find` says it.
 
     Raises NotFound, Refused (the node does not let it be seen), Over, NodeUnreachable, BrokerUnreachable.
     """
-    return asyncio.run(_find(config, at, where, deep=deep, say=say))
+    return asyncio.run(_find(config, at, where, deep=deep, whole=whole, say=say))
 
 
-async def _find(config: Config, at: Held, where: Address, *, deep: bool, say: Say) -> list[File]:
+async def _find(config: Config, at: Held, where: Address, *, deep: bool, whole: bool, say: Say) -> list[File]:
     path = quote_path(where.path.encode("utf-8", "surrogateescape"))
     found: list[File] = []
     left_out: Counter[str] = Counter()
@@ -152,6 +158,8 @@ async def _find(config: Config, at: Held, where: Address, *, deep: bool, say: Sa
             after = reply.next
             if not after or len(found) >= MOST_FILES:
                 break
+    if after and whole:
+        raise Refused(f"{text(where)} holds more than {len(found)} files", hint="name a folder of it")
     if after:
         say(f"{text(where)}: too much to show: these are the first {len(found)}; name a folder of it")
     for what, count in sorted(left_out.items()):

@@ -119,6 +119,23 @@ def test_a_node_at_work_is_waited_for_and_pages_are_joined(shell: Shell, broker:
     assert "run #1 is on ws1: these files are live and may change" in shell.err
 
 
+def test_a_tree_without_end_is_cut_when_it_is_shown_and_refused_when_it_is_fetched(
+    shell: Shell, broker: BrokerService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(livefiles, "MOST_FILES", 3)
+
+    def answer(request: FilesRequest) -> list[FilesReply]:
+        path = f"f{int(request.after[1:] or 0) + 1}"
+        return [done(request, a_file(path), next=path)]
+
+    with node(shell, broker, answer) as asked:
+        assert "f3" in shell("files", "ls", "ulm#1:")
+        assert "too much to show" in shell.err
+        shell("files", "get", "ulm#1:", "into", code=1)
+        assert "name a folder" in shell.err
+    assert len(asked) == 6
+
+
 @pytest.mark.parametrize(
     ("status", "code", "words"), [("refused", 1, "not now"), ("missing", 3, "nothing at ulm-")]
 )

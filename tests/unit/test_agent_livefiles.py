@@ -125,8 +125,12 @@ async def test_copies_are_in_the_store_with_their_sum_and_go_when_the_attempt_en
     (node.workspace / "empty").touch()
     (node.workspace / "away").symlink_to("/etc/passwd")
     os.mkfifo(node.workspace / "pipe")
+    (node.workspace / "endless").touch()
+    os.truncate(node.workspace / "endless", 1 << 42)  # takes no space, and would take all memory and time
     reply = await node.ask(
-        op="copy", token="token-of-mine".replace("-", ""), paths=("a", "empty", "away", "pipe", "no")
+        op="copy",
+        token="token-of-mine".replace("-", ""),
+        paths=("a", "empty", "away", "pipe", "no", "endless"),
     )
     assert reply.status == "done"
     a, empty, *others = reply.files

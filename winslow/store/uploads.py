@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from winslow.errors import Conflict, NotFound, WinslowError
+from winslow.errors import Conflict, NotFound, Refused, WinslowError
 from winslow.store import disk
 from winslow.store.patience import Patience
 from winslow.store.pool import Counter, Progress, T, in_parallel
@@ -82,8 +82,13 @@ def upload_as_read(
     """Send a file that may change meanwhile, once through and not further than it was long at the beginning.
 
     Raising in `progress` (bytes that have newly arrived) stops it; nothing is gone on with, and no part stays.
-    Raises StoreUnreachable, OSError.
+    Raises Refused for more than 10,000 parts (160 GiB), StoreUnreachable, OSError.
     """
+    if source.mark.size > part_size * _MAX_PARTS:
+        raise Refused(
+            f"{source.path} is too large to be sent while it may change",
+            hint="fetch it when the run has ended",
+        )
     patience = patience or Patience()
     digest, sent = hashlib.sha256(), 0
 
@@ -99,7 +104,6 @@ def upload_as_read(
         patience.ask(lambda: store.put(key, first, sha256=digest.hexdigest()))
         progress(sent)
         return AsRead(size=sent, sha256=digest.hexdigest(), changed=source.changed)
-    part_size = max(part_size, -(-source.mark.size // _MAX_PARTS))
     upload_id = patience.ask(lambda: store.create_upload(key))
     parts: list[Part] = []
     try:

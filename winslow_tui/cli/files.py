@@ -164,9 +164,8 @@ def get(
         address.parse(each)
         where, project = place(used, each)
         filing.check_kept(where, project)
-        places += filing.plan_download(
-            livefiles.look(used, where, project, deep=True, live=live), where, into
-        )
+        found = livefiles.look(used, where, project, deep=True, live=live, whole=True)
+        places += filing.plan_download(found, where, into)
     targets = [each.path for each in places]
     if len(set(targets)) < len(targets):
         raise UsageError(
