@@ -17,12 +17,13 @@ from pathlib import Path
 
 from winslow import workspace
 from winslow.address import Address, text
-from winslow.errors import Conflict, InvalidInput, NotFound, Refused, Unreachable, UsageError, WinslowError
+from winslow.errors import Conflict, InvalidInput, NotFound, Unreachable, UsageError, WinslowError
 from winslow.events import WorkspaceEdited, WorkspaceRestored
 from winslow.project import Project
-from winslow.steering import next_workspace
+from winslow.steering import edit_workspace, next_workspace
 from winslow.store import layout
 from winslow.store.files import Progress, Upload, upload_many
+from winslow.store.manifests import read_manifest
 from winslow.store.port import ObjectInfo
 from winslow.workspace import EMPTY_SHA256, Entry, EntryType, Manifest, check_path, quote_path
 from winslow_tui.filing import PATIENCE
@@ -135,7 +136,7 @@ def restore(link: Link, project: Project) -> Project:
         prefix = layout.edit_of_manifest(project.id, key)
         if prefix is None:
             break
-        key = workspace.decode(link.store.get(key).data, key=key, project=project.id).parent
+        key = read_manifest(link.store, key, project=project.id).parent
         link.store.delete_prefix(prefix)
     return restored
 
@@ -169,65 +170,52 @@ def _entry(source: Source, sent: ObjectInfo | None) -> Entry:
 
 @dataclass
 class _Change:
-    """One person's change: what it is made from, and where its objects are. As a context it removes them again
-    unless the event stands, or may stand."""
+    """One person's change: the event it shall become, and what it is made from. As a context it removes the
+    objects it has sent, unless the event stands or may stand."""
 
     link: Link
     project: Project
     token: str
-    base: int
-    parent: str
+    event: WorkspaceEdited
     before: tuple[Entry, ...]
     told: bool = False  # the event is on its way
 
     @classmethod
     def begin(cls, link: Link, project: Project) -> _Change:
         """Raises Refused where nothing can be changed now; nothing was sent then."""
-        for run in project.active:
-            raise Refused(
-                f"{project.id}: run #{run.n} ({run.stage.name}) is {run.state}: what the next run takes over"
-                " is being made",
-                hint=f"pause after it: winslow pause {project.id}; wait: winslow wait {project.id} --for idle",
-            )
+        token = secrets.token_hex(8)
         _, base, parent = next_workspace(project)
-        before: tuple[Entry, ...] = ()
-        if parent:
-            before = workspace.decode(link.store.get(parent).data, key=parent, project=project.id).entries
-        return cls(
-            link=link,
-            project=project,
-            token=secrets.token_hex(8),
-            base=base,
-            parent=parent,
-            before=before,
+        event = WorkspaceEdited(
+            manifest=layout.edit_manifest(project.id, token), base=base, parent=parent, **link.stamp()
         )
+        edit_workspace(project, event)
+        before = read_manifest(link.store, parent, project=project.id).entries if parent else ()
+        return cls(link=link, project=project, token=token, event=event, before=before)
 
     def commit(self, *, put: Sequence[Entry] = (), removed: Sequence[str] = ()) -> Project:
         """Write the manifest, then the event."""
+        event, link = self.event, self.link
         after = workspace.edited(self.before, put=put, removed=removed)
         manifest = Manifest(
             project=self.project.id,
             kind="edited",
-            run=self.base,
+            run=event.base,
             attempt=0,
-            parent=self.parent,
-            author=self.link.author,
+            parent=event.parent,
+            author=link.author,
             entries=after,
             deleted=workspace.difference(self.before, after).removed,
         )
-        key = layout.edit_manifest(self.project.id, self.token)
         data = workspace.encode(manifest)
-        PATIENCE.ask(lambda: self.link.store.put(key, data, content_type="application/json"))
+        PATIENCE.ask(lambda: link.store.put(event.manifest, data, content_type="application/json"))
         self.told = True
-        event = WorkspaceEdited(manifest=key, base=self.base, parent=self.parent, **self.link.stamp())
-        return self.link.change(self.project.id, event)
+        return link.change(self.project.id, event)
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        # A store that did not answer may have taken the event: then the manifest must stay.
         may_stand = self.told and isinstance(error, Unreachable)
         if error is not None and not may_stand:
-            with suppress(WinslowError):
+            with suppress(WinslowError):  # of a store that is away: it goes with the project
                 self.link.store.delete_prefix(layout.edit(self.project.id, self.token))
