@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -12,10 +12,12 @@ import pytest
 from broker.embedded import BrokerKind
 from tests.acceptance.fleet import Buckets, Fleet, fleet
 from tests.conftest import BrokerFactory, StoreFactory
+from tests.faults.proxy import FaultyProxy, Plan
 from tests.services.engine import DockerService
 from tests.services.servers import BrokerService, StoreService
 
 FleetFactory = Callable[[], Fleet]
+FleetBehind = Callable[[Plan], Fleet]
 
 
 @pytest.fixture(scope="session")
@@ -66,6 +68,35 @@ def own_fleet(
         ) as made,
     ):
         yield made
+
+
+@pytest.fixture
+def fleet_behind(
+    tmp_path: Path,
+    mosquitto_broker: BrokerService,
+    buckets: Buckets,
+    docker_engine: DockerService,
+    busybox_image: str,
+) -> Iterator[FleetBehind]:
+    """Makes a fleet whose agents reach the store through a proxy with this plan."""
+    with ExitStack() as ends:
+
+        def make(plan: Plan) -> Fleet:
+            bucket = ends.enter_context(buckets.one())
+            proxy = FaultyProxy(bucket.endpoint, plan)
+            proxy.start()
+            ends.callback(proxy.stop)
+            made: AbstractContextManager[Fleet] = fleet(
+                tmp_path,
+                broker=mosquitto_broker,
+                store=bucket,
+                agents_store=replace(bucket, endpoint=proxy.url),
+                engine=docker_engine,
+                image=busybox_image,
+            )
+            return ends.enter_context(made)
+
+        yield make
 
 
 @dataclass(frozen=True)

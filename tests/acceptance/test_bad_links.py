@@ -4,51 +4,15 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from tests.acceptance.fleet import PATIENCE, Buckets, Fleet, Stage, fleet
-from tests.faults.proxy import FaultyProxy, Plan, ProxyFault
-from tests.services.engine import DockerService
-from tests.services.servers import BrokerService
+from tests.acceptance.conftest import FleetBehind
+from tests.acceptance.fleet import PATIENCE, Stage
+from tests.faults.proxy import ProxyFault
 from tests.services.waiting import wait_until
 from winslow.project import RunState
 from winslow.store import layout
-
-FleetBehind = Callable[[Plan], Fleet]
-
-
-@pytest.fixture
-def fleet_behind(
-    tmp_path: Path,
-    mosquitto_broker: BrokerService,
-    buckets: Buckets,
-    docker_engine: DockerService,
-    busybox_image: str,
-) -> Iterator[FleetBehind]:
-    """Makes a fleet whose agents reach the store through a proxy with this plan."""
-    with ExitStack() as ends:
-
-        def make(plan: Plan) -> Fleet:
-            bucket = ends.enter_context(buckets.one())
-            proxy = FaultyProxy(bucket.endpoint, plan)
-            proxy.start()
-            ends.callback(proxy.stop)
-            made: AbstractContextManager[Fleet] = fleet(
-                tmp_path,
-                broker=mosquitto_broker,
-                store=bucket,
-                agents_store=replace(bucket, endpoint=proxy.url),
-                engine=docker_engine,
-                image=busybox_image,
-            )
-            return ends.enter_context(made)
-
-        yield make
 
 
 @pytest.mark.parametrize("seed", [1])
