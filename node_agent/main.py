@@ -31,7 +31,7 @@ from node_agent.runtime.process import ProcessRuntime
 from node_agent.sources import Sources
 from node_agent.strategy import choose_strategy
 from node_agent.tools import Tools
-from node_agent.vault import Vault, rooms
+from node_agent.vault import Vault, leave_room, make_room, rooms
 from winslow.config import AgentSettings, Config
 from winslow.errors import NotFound, Refused, Unreachable, UsageError, WinslowError
 from winslow.node import NodeState, Presence
@@ -195,9 +195,16 @@ def _raise_first(task: asyncio.Task[None]) -> None:
 
 async def _room(runtime: ContainerRuntime, settings: AgentSettings, data: DataDirectory) -> Path | None:
     """Where secrets can be lent to stages without a disk."""
-    for room in rooms(data.node_uuid, make=settings.secrets is not None):
-        if await runtime.sees(room):
-            return room
+    for room in rooms(data.node_uuid):
+        if settings.secrets is None:
+            if room.is_dir() and make_room(room):
+                return room  # what an earlier agent lent is still to be taken back
+            continue
+        try:
+            if make_room(room) and await runtime.sees(room):
+                return room
+        finally:
+            leave_room(room)
     return None
 
 

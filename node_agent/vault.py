@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 import tomllib
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from node_agent import tree
@@ -34,6 +36,7 @@ class Vault:
     def __init__(self, path: Path | None, *, room: Path | None) -> None:
         self._path = path
         self._room = room
+        self._turn = threading.Lock()  # the room comes with the first that is lent, and goes with the last
 
     def names(self) -> tuple[str, ...]:
         """Those that the node has now, in order. Raises InvalidInput for a file that others may read or that is
@@ -56,7 +59,12 @@ class Vault:
                     f"there is no secret {name} here",
                     hint=f"add it to the file that [agent] secrets names: {self._path}",
                 )
-        directory.mkdir(mode=0o700)
+        with self._turn:
+            if self._room is not None and not make_room(self._room):
+                raise InvalidInput(
+                    f"{self._room} belongs to somebody else", hint="look who made it, and remove it"
+                )
+            directory.mkdir(mode=0o700)
         for name in names:
             file = os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o400)
             with os.fdopen(file, "wb") as opened:
@@ -74,16 +82,21 @@ class Vault:
 
     def take_back(self, home: Path) -> None:
         """Remove what was lent to an attempt; nothing is fine."""
-        tree.remove(self._directory(home))
+        self._remove([self._directory(home)])
 
     def take_back_others(self, homes: Iterable[Path]) -> None:
         """Remove what was lent to attempts that are none of these."""
         if self._room is None or not self._room.is_dir():
             return
         kept = {self._directory(home) for home in homes}
-        for path in self._room.iterdir():
-            if path not in kept:
-                tree.remove(path)
+        self._remove([path for path in self._room.iterdir() if path not in kept])
+
+    def _remove(self, directories: Iterable[Path]) -> None:
+        with self._turn:
+            for directory in directories:
+                tree.remove(directory)
+            if self._room is not None:
+                leave_room(self._room)
 
     def _directory(self, home: Path) -> Path:
         if self._room is None:
@@ -135,28 +148,29 @@ def _parse(data: bytes, path: Path) -> dict[str, str]:
     return table
 
 
-def rooms(node_uuid: str, *, make: bool) -> Iterator[Path]:
-    """Directories in memory of this agent's own, the best first; without `make` only what an earlier agent made."""
+def rooms(node_uuid: str) -> Iterator[Path]:
+    """Directories in memory that could be an agent's own (see `make_room`), the best first."""
     for base in _ROOMS:
-        own = base / f"winslow-{node_uuid}"
-        if make and _in_memory(base) and os.access(base, os.W_OK | os.X_OK):
-            own.mkdir(mode=0o700, exist_ok=True)
-        if _is_private(own):
-            yield own
+        if _in_memory(base) and os.access(base, os.W_OK | os.X_OK):
+            yield base / f"winslow-{node_uuid}"
+
+
+def make_room(path: Path) -> bool:
+    """Make it, or find it made; False where somebody else has it, or may look into it."""
+    path.mkdir(mode=0o700, exist_ok=True)
+    found = path.lstat()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
+
+
+def leave_room(path: Path) -> None:
+    """Remove it, unless something is in it."""
+    with suppress(OSError):
+        path.rmdir()
 
 
 def _in_memory(path: Path) -> bool:
     mounts = (line.split(" ") for line in Path("/proc/self/mounts").read_text().splitlines())
     return any(fields[1] == str(path) and fields[2] in ("tmpfs", "ramfs") for fields in mounts)
-
-
-def _is_private(path: Path) -> bool:
-    """Whether nobody else can look into it, or has put it there."""
-    try:
-        found = path.lstat()
-    except FileNotFoundError:
-        return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
 
 
 def _is_sealed(path: Path) -> bool:

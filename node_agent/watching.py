@@ -18,6 +18,9 @@ from winslow.metrics import ContainerSample
 from winslow.project import Peak, Reason
 
 USAGE_SECONDS = 2.0
+PEAK_SECONDS = (
+    30.0  # between two notes of a new peak, so that an agent that is killed takes little of it along
+)
 FIRST_USAGE_SECONDS = 0.1
 """Between the first two samples; then twice as long each time, so that short stages have a peak, too."""
 
@@ -138,6 +141,7 @@ class _Watch:
         held, tools = self._held, self._held.tools
         requires = held.run.stage.requires
         last: tuple[float, int, int, int, int] | None = None
+        noted = tools.clock.monotonic()
         for pause in _pauses():
             with suppress(RuntimeFailure):
                 usage = await tools.runtime.usage(self._container)
@@ -152,6 +156,9 @@ class _Watch:
                         ]
                     last = counters
                     self._peak = _most(self._peak, memory=usage.memory, cpus=usage.cpus)
+                    if now - noted >= PEAK_SECONDS and self._peak != held.journal.peak:
+                        noted = now
+                        await held.note(peak=self._peak)
                     held.telling.used(
                         ContainerSample(
                             at=now,

@@ -47,14 +47,16 @@ def _ended(fleet: Fleet, project: str) -> Run:
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_a_timeout(fleet: Fleet, runtime: str) -> None:
-    script = f"echo up; echo x > $WINSLOW_DIR_WORKSPACE/half; trap 'echo tidy; exit 0' TERM; {FOR_EVER}"
+    left = "echo WINSLOW_RESULT: n=1; echo x > $WINSLOW_DIR_WORKSPACE/half"
+    script = f"{left}; trap 'echo tidy; exit 0' TERM; {FOR_EVER}"
     project = fleet.start(Stage(script, tags=(runtime,), more={"timeout": "0.5s"}))
     run = _ended(fleet, project)
     assert (run.state, run.reason) == (RunState.FAILED, Reason.TIMEOUT)
     assert run.detail == "stopped after 0.5 s: the stage's timeout"
     assert run.attempt is not None
     assert (run.attempt.outcome, run.attempt.exit_code) == ("failed", 0), "it could end in order, and failed"
-    assert fleet.written(project) == b"up\ntidy\n"
+    assert fleet.written(project) == b"WINSLOW_RESULT: n=1\ntidy\n"
+    assert run.results == {"n": "1"}
     assert fleet.files(project) == {"half": b"x\n"}
     assert fleet.event(project, "timeout").text == run.detail
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from node_agent.vault import Vault, rooms
+from node_agent.vault import Vault, leave_room, make_room, rooms
 from winslow.errors import InvalidInput
 
 
@@ -22,9 +22,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=["memory", "attempt"])
 def vault(request: pytest.FixtureRequest, file: Path, tmp_path: Path) -> Vault:
-    place = tmp_path / "room"
-    place.mkdir(mode=0o700)
-    return Vault(file, room=place if request.param == "memory" else None)
+    return Vault(file, room=tmp_path / "room" if request.param == "memory" else None)
 
 
 @pytest.fixture
@@ -78,9 +76,7 @@ def test_given_to_another_user(vault: Vault, home: Path) -> None:
 
 
 def test_what_nobody_holds_any_more_is_taken_back(file: Path, tmp_path: Path, home: Path) -> None:
-    place = tmp_path / "room"
-    place.mkdir()
-    vault = Vault(file, room=place)
+    vault = Vault(file, room=tmp_path / "room")
     kept, other = vault.lend(["TOKEN"], home), vault.lend(["TOKEN"], home.with_name("4.1"))
     vault.take_back_others([home])
     assert (kept.exists(), other.exists()) == (True, False)
@@ -126,18 +122,43 @@ def test_a_mistake_in_the_file_shows_nothing_of_it(vault: Vault, file: Path, tex
     assert "s3cret" not in f"{caught.value} {caught.value.hint} {caught.value.__cause__}"
 
 
-def test_a_room_is_the_agents_own() -> None:
-    uuid = f"test-{os.getpid()}"
-    assert list(rooms(uuid, make=False)) == []
-    made = list(rooms(uuid, make=True))
-    if not made:
-        pytest.skip("no memory to write to here")
-    try:
-        assert {path.name for path in made} == {f"winslow-{uuid}"}
-        assert {stat.S_IMODE(path.stat().st_mode) for path in made} == {0o700}
-        assert list(rooms(uuid, make=False)) == made
-        made[0].chmod(0o755)
-        assert made[0] not in rooms(uuid, make=True), "others could look into it"
-    finally:
-        for path in made:
-            path.rmdir()
+def test_a_room_is_the_agents_own(tmp_path: Path) -> None:
+    own = tmp_path / "winslow-1234"
+    assert make_room(own)
+    assert make_room(own)
+    assert stat.S_IMODE(own.stat().st_mode) == 0o700
+    own.chmod(0o755)
+    assert not make_room(own), "others could look into it"
+    leave_room(own)
+    assert not own.exists()
+    own.symlink_to(tmp_path)
+    assert not make_room(own)
+    if os.geteuid() == 0:
+        own.unlink()
+        own.mkdir(mode=0o700)
+        os.chown(own, 1234, -1)
+        assert not make_room(own)
+
+
+def test_nothing_is_lent_in_a_room_that_is_somebody_elses(file: Path, home: Path, tmp_path: Path) -> None:
+    place = tmp_path / "room"
+    place.mkdir(mode=0o755)
+    with pytest.raises(InvalidInput, match="belongs to somebody else"):
+        Vault(file, room=place).lend(["TOKEN"], home)
+
+
+def test_a_room_comes_with_the_first_and_goes_with_the_last(file: Path, home: Path, tmp_path: Path) -> None:
+    vault = Vault(file, room=tmp_path / "room")
+    vault.lend(["TOKEN"], home)
+    vault.lend(["TOKEN"], home.with_name("4.1"))
+    vault.take_back(home)
+    assert (tmp_path / "room").is_dir()
+    vault.take_back_others([])
+    assert not (tmp_path / "room").exists()
+
+
+def test_rooms_are_in_memory() -> None:
+    for path in rooms("1234"):
+        assert path.name == "winslow-1234"
+        assert str(path.parent) in ("/run", "/dev/shm")
+        assert not path.exists()
