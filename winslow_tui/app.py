@@ -1,0 +1,126 @@
+"""`winslow` without arguments: the full-screen program. It never waits for network or disk: a thread listens
+(`sitewatch`), workers call the facade, and a timer brings what is new to the screen that is shown."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
+
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from winslow import terminal_text
+from winslow.config import Config
+from winslow.errors import WinslowError
+from winslow_tui.client import Client
+from winslow_tui.screens.base import VIEWS, SiteScreen
+from winslow_tui.screens.projects import ProjectsScreen
+from winslow_tui.sitemodel import SiteModel
+from winslow_tui.sitewatch import SiteWatch
+from winslow_tui.themes import DARK, MONOCHROME, THEMES
+
+PAINT_SECONDS = 0.1
+T = TypeVar("T")
+
+
+class WinslowApp(App[None]):
+    """See the module. `readonly`: everything can be looked at, nothing changed."""
+
+    TITLE = "winslow"
+    ENABLE_COMMAND_PALETTE = False
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {"projects": ProjectsScreen}
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(
+            Binding(str(place), f"view('{view}')", name, show=False)
+            for place, (view, name) in enumerate(VIEWS, start=1)
+        ),
+        Binding("q", "leave", "back, quit", show=False),
+        Binding("ctrl+t", "next_theme", "colours", show=False),
+        Binding("ctrl+r", "refresh_all", "refresh", show=False),
+    ]
+
+    def __init__(self, config: Config, client: Client, *, readonly: bool = False) -> None:
+        super().__init__()
+        self.config = config
+        self.client = client
+        self.readonly = readonly
+        self.site = SiteModel(clock=time.monotonic)
+        self.watch_ = SiteWatch(config, client)
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = MONOCHROME.name if os.environ.get("NO_COLOR") else DARK.name
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """So that the styles hold with a theme that knows nothing of states."""
+        return DARK.variables
+
+    def on_mount(self) -> None:
+        self.watch_.start()
+        self.switch_mode("projects")
+        self.set_interval(PAINT_SECONDS, self._drain)
+        self.set_interval(1.0, self._frame)
+
+    def on_unmount(self) -> None:
+        self.watch_.close()
+
+    def _drain(self) -> None:
+        news = self.watch_.take()
+        if not news.any:
+            return
+        changes = self.site.apply(news)
+        screen = self.screen
+        if isinstance(screen, SiteScreen) and screen.is_mounted:
+            screen.changed(changes)
+            if changes.servers or changes.projects or changes.nodes:
+                screen.draw_frame()
+
+    def _frame(self) -> None:
+        if isinstance(self.screen, SiteScreen) and self.screen.is_mounted:
+            self.screen.draw_frame()
+
+    # -- work that blocks
+
+    def do(self, work: Callable[[], T], done: Callable[[T], None] | None = None, *, doing: str = "") -> None:
+        """Call the facade in a thread; `done` gets its result in the app. An error is shown as a sentence."""
+
+        def run() -> None:
+            try:
+                result = work()
+            except WinslowError as error:
+                self.call_later(self.told, str(error), hint=error.hint, bad=True)
+            else:
+                if done is not None:
+                    self.call_later(done, result)
+
+        self.run_worker(run, thread=True, name=doing or "facade", exit_on_error=True)
+
+    def told(self, text: str, *, hint: str = "", bad: bool = False) -> None:
+        """Show a sentence for a while."""
+        shown = terminal_text.block(text + (f"\n{hint}" if hint else ""))
+        self.notify(shown, severity="error" if bad else "information", markup=False, timeout=10 if bad else 5)
+
+    # -- going somewhere
+
+    def open_project(self, project: str) -> None:
+        """Show one project."""
+
+    async def action_view(self, view: str) -> None:
+        if view in self.MODES:
+            await self.switch_mode(view)
+
+    def action_leave(self) -> None:
+        if len(self.screen_stack) > 2:
+            self.pop_screen()
+        else:
+            self.exit()
+
+    def action_next_theme(self) -> None:
+        names = [theme.name for theme in THEMES]
+        at = names.index(self.theme) if self.theme in names else -1
+        self.theme = names[(at + 1) % len(names)]
+
+    def action_refresh_all(self) -> None:
+        self.refresh(repaint=True, layout=True)

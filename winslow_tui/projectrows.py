@@ -1,0 +1,126 @@
+"""Projects as the list of them shows each: one row from its summary and the progress of its runs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+
+from broker.messages import ActiveSummary, Progress, ProjectSummary
+from winslow import terminal_text
+from winslow.project import RunState
+from winslow_tui.themes import glyph, style_of
+from winslow_tui.widgets.table import Cell, Column
+
+COLUMNS = (
+    Column("PROJECT", 22, grow=3, rank=9),
+    Column("STATE", 20, grow=1, rank=8),
+    Column("STAGE", 14, grow=1, rank=7),
+    Column("NODE", 7, grow=1, rank=5),
+    Column("PROGRESS", 15, grow=1, rank=6),
+    Column("FOR", 6, align="right", rank=4),
+    Column("TAGS", 8, grow=1, rank=1),
+)
+FIELDS = ("tag", "state", "node", "author", "stage", "name")
+_URGENCY = ("needs you", "failed", "waiting", "running", "paused", "new", "succeeded")
+BAR = 10
+
+
+@dataclass(frozen=True)
+class ProjectRow:
+    """A project with what is known of its runs' progress. `heard` is the monotonic time of the last change of its
+    state as far as this program saw it, None where it was so from the beginning."""
+
+    summary: ProjectSummary
+    progress: Progress | None = None
+    heard: float | None = None
+
+    @property
+    def active(self) -> ActiveSummary | None:
+        """The run a row tells of: one that a node has, else one that waits."""
+        runs = self.summary.active
+        return next((run for run in runs if run.state is not RunState.QUEUED), runs[0] if runs else None)
+
+    def fields(self) -> dict[str, tuple[str, ...]]:
+        """What a filter looks at."""
+        run = self.active
+        return {
+            "name": (self.summary.name, self.summary.id),
+            "tag": self.summary.tags,
+            "state": (self.summary.state,),
+            "node": (run.node,) if run and run.node else (),
+            "stage": (run.stage,) if run else (),
+            "author": (getattr(self.summary, "author", ""),),
+        }
+
+    @cached_property
+    def urgency(self) -> tuple[int, float, str]:
+        """The order of the list: what needs a person first, then what changed last."""
+        state = self.summary.state
+        place = _URGENCY.index(state) if state in _URGENCY else len(_URGENCY)
+        changed = _time(self.summary.updated)
+        return place, -changed.timestamp() if changed else 0.0, self.summary.id
+
+    def cells(self, *, now: float, wall: datetime) -> tuple[Cell, ...]:
+        """As `COLUMNS`. `now` is monotonic, `wall` only for ages."""
+        summary, run = self.summary, self.active
+        state = Cell(f"{glyph(summary.state)} {_state(self)}", state=style_of(summary.state))
+        stage = run.stage if run else (summary.next_stage or "")
+        age = now - self.heard if self.heard is not None else _age(summary.updated, wall)
+        return (
+            Cell(terminal_text.line(summary.id)),
+            state,
+            Cell(terminal_text.line(stage), dim=run is None),
+            Cell(terminal_text.line(run.node) if run and run.node else "-", dim=not (run and run.node)),
+            self._progress(run),
+            Cell(duration(age) if age is not None else ""),
+            Cell(terminal_text.line(" ".join(summary.tags)), dim=True),
+        )
+
+    def _progress(self, run: ActiveSummary | None) -> Cell:
+        if run is None or run.state is RunState.QUEUED:
+            return Cell(terminal_text.line(self.summary.reason), dim=True)
+        percent = self.progress.percent if self.progress else run.percent
+        if percent is None:
+            return Cell(self.progress.phase.value if self.progress else run.state.value.lower(), dim=True)
+        return Cell(bar(percent))
+
+
+def _state(row: ProjectRow) -> str:
+    state = row.summary.state
+    return "waiting for node" if state == "waiting" else terminal_text.line(state)
+
+
+def bar(percent: float, width: int = BAR) -> str:
+    """`████████░░  81%`."""
+    filled = round(max(0.0, min(percent, 100.0)) / 100 * width)
+    return f"{'█' * filled}{'░' * (width - filled)} {percent:3.0f}%"
+
+
+def duration(seconds: float) -> str:
+    """`0h04`, `27h12`, `9d03h`: hours and minutes, from ten days on days and hours."""
+    minutes = max(0, int(seconds)) // 60
+    hours, days = minutes // 60, minutes // 1440
+    return f"{days}d{hours % 24:02}h" if days >= 10 else f"{hours}h{minutes % 60:02}"
+
+
+def _age(updated: str, wall: datetime) -> float | None:
+    then = _time(updated)
+    return (wall - then).total_seconds() if then else None
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        then = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return then if then.tzinfo else then.replace(tzinfo=UTC)
+
+
+def counts(summaries: Mapping[str, ProjectRow]) -> dict[str, int]:
+    """How many projects are in each state."""
+    found: dict[str, int] = {}
+    for row in summaries.values():
+        found[row.summary.state] = found.get(row.summary.state, 0) + 1
+    return found

@@ -1,0 +1,206 @@
+"""What every screen of a site has: the frame above, key hints below, a filter, and news that come by the app."""
+
+from __future__ import annotations
+
+import getpass
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Input
+
+from winslow import terminal_text
+from winslow_tui.projectrows import counts, duration
+from winslow_tui.sitemodel import Changes, SiteModel
+from winslow_tui.sitewatch import Server
+from winslow_tui.widgets.frame import Line, Part
+
+if TYPE_CHECKING:
+    from winslow_tui.app import WinslowApp
+
+VIEWS = (
+    ("projects", "Projects"),
+    ("nodes", "Nodes"),
+    ("files", "Files"),
+    ("pipelines", "Pipelines"),
+    ("activity", "Activity"),
+)
+
+
+class SiteScreen(Screen[None]):
+    """A screen with the site's frame. Subclasses give `body`, and may take `changed` and `filtered`."""
+
+    view: ClassVar[str] = ""  # which of VIEWS is lit
+    filters: ClassVar[bool] = False
+    AUTO_FOCUS: ClassVar[str | None] = None
+    DEFAULT_CSS = """
+    SiteScreen { background: $background; layout: vertical; }
+    SiteScreen #filter { height: 1; border: none; padding: 0 1; background: $panel; display: none; }
+    SiteScreen #filter.shown { display: block; }
+    SiteScreen #body { height: 1fr; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "back", "back", show=False),
+        Binding("slash", "filter", "filter", key_display="/", show=False),
+    ]
+
+    def compose(self) -> ComposeResult:
+        yield Line(id="site")
+        yield Line(id="views")
+        yield Input(id="filter", placeholder="filter: words, state:failed, tag:x, !inverts", compact=True)
+        yield from self.body()
+        yield Line(id="hints")
+
+    def body(self) -> Iterable[Widget]:
+        """What is between the frame's lines."""
+        raise NotImplementedError  # every screen has one
+
+    # -- the app
+
+    @property
+    def winslow(self) -> WinslowApp:
+        """The app, as what it is."""
+        from winslow_tui.app import WinslowApp
+
+        assert isinstance(self.app, WinslowApp)
+        return self.app
+
+    @property
+    def site(self) -> SiteModel:
+        """What is known of the site."""
+        return self.winslow.site
+
+    def on_mount(self) -> None:
+        self.draw_frame()
+
+    def on_screen_resume(self) -> None:
+        self.draw_frame()
+        self.caught_up()
+
+    def caught_up(self) -> None:
+        """The screen is shown (again): draw what the site is now."""
+
+    def changed(self, changes: Changes) -> None:
+        """Something is new while the screen is shown."""
+
+    # -- the frame
+
+    def draw_frame(self) -> None:
+        """Draw the lines of the frame; called when something in them may have changed, and every second."""
+        config, site = self.winslow.config, self.site
+        self.query_one("#site", Line).show(
+            [
+                (Part("winslow", "title"),),
+                (
+                    Part(f"{config.settings.site} "),
+                    *_server("broker", site.broker),
+                    Part(" "),
+                    *_server("store", site.store),
+                ),
+                *self._counts(),
+            ],
+            [*([Part("read only  ", "busy")] if self.winslow.readonly else []), Part(_me(), "dim")],
+        )
+        told = self.query_one("#filter", Input).value
+        crumbs = self.crumbs()
+        left: list[tuple[Part, ...]] = [
+            (Part(f"{place} ", "key"), Part(f" {name} ", "on") if view == self.view else Part(name, ""))
+            for place, (view, name) in enumerate(VIEWS, start=1)
+        ]
+        if crumbs:
+            left = [(Part(" › ".join(crumbs), "title"),)]
+        self.query_one("#views", Line).show(left, [Part(f"/{told}", "key")] if told else [])
+        self.query_one("#hints", Line).show(self._hints())
+
+    def crumbs(self) -> tuple[str, ...]:
+        """The way here, where it is not one of the views."""
+        return ()
+
+    def _counts(self) -> list[tuple[Part, ...]]:
+        found = counts(self.site.projects)
+        nodes = sum(state.presence != "offline" for state in self.site.nodes.values())
+        shown: list[tuple[Part, ...]] = [(Part(f"{nodes} node{'s' if nodes != 1 else ''}"),)]
+        for state, style, word in (
+            ("running", "", "running"),
+            ("waiting", "busy", "waiting"),
+            ("needs you", "busy", "need you"),
+            ("failed", "bad", "failed"),
+        ):
+            if number := found.get(state, 0):
+                shown.append(
+                    (Part(f"{number} {'needs you' if word == 'need you' and number == 1 else word}", style),)
+                )
+        return shown
+
+    def _hints(self) -> list[tuple[Part, ...]]:
+        shown: list[tuple[Part, ...]] = []
+        for active in self.active_bindings.values():
+            binding = active.binding
+            if binding.show and active.enabled and binding.description:
+                key = self.app.get_key_display(binding)
+                shown.append((Part(key, "key"), Part(f" {binding.description}")))
+        return shown
+
+    # -- the filter
+
+    @property
+    def filter_text(self) -> str:
+        """What was typed."""
+        return self.query_one("#filter", Input).value
+
+    def filtered(self) -> None:
+        """The filter has changed."""
+
+    def action_filter(self) -> None:
+        field = self.query_one("#filter", Input)
+        field.add_class("shown")
+        field.focus()
+
+    @on(Input.Changed, "#filter")
+    def _filter_changed(self) -> None:
+        self.filtered()
+        self.draw_frame()
+
+    @on(Input.Submitted, "#filter")
+    def _filter_kept(self) -> None:
+        self._close_filter()
+
+    def _close_filter(self) -> None:
+        self.query_one("#filter", Input).remove_class("shown")
+        self.focus_body()
+
+    def focus_body(self) -> None:
+        """Give the keys to the screen's own part."""
+        for widget in self.query("#body"):
+            widget.focus()
+
+    def action_back(self) -> None:
+        field = self.query_one("#filter", Input)
+        if field.has_class("shown") or field.value:
+            field.value = ""
+            self._close_filter()
+        elif len(self.app.screen_stack) > 1:
+            self.dismiss()
+
+
+def _server(name: str, server: Server) -> tuple[Part, ...]:
+    if server.up is None:
+        return (Part(f"◌ {name}", "dim"),)
+    if server.up:
+        return (Part("●", "good"), Part(f" {name}"))
+    away = duration(time.monotonic() - server.since)
+    return (Part(f"✗ {name} away {away}", "bad"),)
+
+
+def _me() -> str:
+    import socket
+
+    try:
+        return terminal_text.line(f"{getpass.getuser()}@{socket.gethostname()}")
+    except (OSError, KeyError):  # a user without a name
+        return terminal_text.line(socket.gethostname())

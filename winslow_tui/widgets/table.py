@@ -1,0 +1,277 @@
+"""A table for any number of rows: only what is on the screen is drawn, and a changed row is one line.
+
+Rows have keys; the cursor stays on its key when rows move, and so do marks. Cells are plain text that was
+made harmless where it came in (`winslow.terminal_text`); nothing in them is read as markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual.binding import Binding, BindingType
+from textual.events import Click
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.reactive import reactive
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from winslow_tui.themes import STATES
+
+GAP = 2
+
+
+@dataclass(frozen=True)
+class Column:
+    """`width` in cells; with `grow` it takes its share of what is left. Where the screen is too narrow, columns of
+    the lowest `rank` are left out first."""
+
+    label: str
+    width: int
+    grow: int = 0
+    align: Literal["left", "right"] = "left"
+    rank: int = 0
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Text and, for a state, the name of its style (`themes.style_of`)."""
+
+    text: str
+    state: str = ""
+    dim: bool = False
+
+
+class VirtualTable(ScrollView, can_focus=True):
+    """`row(key)` gives the cells of a row, one per column; it is asked for what is on the screen only."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "table--header",
+        "table--cursor",
+        "table--mark",
+        "table--dim",
+        *(f"table--{state}" for state in STATES),
+    }
+    DEFAULT_CSS = """
+    VirtualTable { height: 1fr; background: $background; color: $foreground; scrollbar-size-vertical: 1; }
+    VirtualTable > .table--header { color: $dim; text-style: bold; }
+    VirtualTable > .table--cursor { background: $cursor-idle; text-style: bold; }
+    VirtualTable:focus > .table--cursor { background: $cursor-ground; text-style: bold; }
+    VirtualTable > .table--mark { color: $accent; text-style: bold; }
+    VirtualTable > .table--dim { color: $dim; }
+    """ + "\n".join(f"VirtualTable > .table--{state} {{ color: $state-{state}; }}" for state in STATES)
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j,down", "move(1)", "down", show=False),
+        Binding("k,up", "move(-1)", "up", show=False),
+        Binding("g,home", "edge(-1)", "first", show=False),
+        Binding("G,end", "edge(1)", "last", show=False),
+        Binding("ctrl+f,pagedown", "page(1)", "page down", show=False),
+        Binding("ctrl+b,pageup", "page(-1)", "page up", show=False),
+        Binding("ctrl+d", "page(0.5)", "half a page down", show=False),
+        Binding("ctrl+u", "page(-0.5)", "half a page up", show=False),
+        Binding("enter", "choose", "open"),
+        Binding("space", "mark", "mark", show=False),
+    ]
+    cursor: reactive[int] = reactive(0, repaint=False)
+
+    class Chosen(Message):
+        """Enter was pressed on a row."""
+
+        def __init__(self, table: VirtualTable, key: str) -> None:
+            super().__init__()
+            self.table, self.key = table, key
+
+        @property
+        def control(self) -> VirtualTable:
+            return self.table
+
+    class Moved(Message):
+        """The cursor is on another key, or on none."""
+
+        def __init__(self, table: VirtualTable, key: str | None) -> None:
+            super().__init__()
+            self.table, self.key = table, key
+
+        @property
+        def control(self) -> VirtualTable:
+            return self.table
+
+        def can_replace(self, message: Message) -> bool:
+            """Of several only the last counts."""
+            return isinstance(message, VirtualTable.Moved) and message.table is self.table
+
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        row: Callable[[str], Sequence[Cell]],
+        *,
+        empty: str = "",
+        id: str | None = None,
+    ) -> None:
+        super().__init__(id=id)
+        self.columns = tuple(columns)
+        self.empty = empty
+        self.marks: set[str] = set()
+        self._row = row
+        self._keys: list[str] = []
+        self._places: dict[str, int] = {}
+        self._told: str | None = None
+
+    # -- rows
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """The rows in their order."""
+        return self._keys
+
+    @property
+    def current(self) -> str | None:
+        """The key under the cursor."""
+        return self._keys[self.cursor] if self.cursor < len(self._keys) else None
+
+    @property
+    def chosen(self) -> list[str]:
+        """What a verb is for: the marked rows in their order, else the one under the cursor."""
+        marked = [key for key in self._keys if key in self.marks]
+        return marked or ([self.current] if self.current is not None else [])
+
+    def show(self, keys: Sequence[str]) -> None:
+        """Other rows, or another order; the cursor stays on its key, else near its place."""
+        held = self.current
+        if list(keys) == self._keys:
+            return
+        at = self.cursor - int(self.scroll_offset.y)
+        self._keys = list(keys)
+        self._places = {key: place for place, key in enumerate(self._keys)}
+        self.marks &= self._places.keys()
+        place = self._places.get(held, min(self.cursor, len(self._keys) - 1)) if held is not None else 0
+        self.virtual_size = Size(0, len(self._keys) + 1)
+        self.cursor = max(0, place)
+        if self.is_mounted:
+            self.scroll_to(y=max(0, self.cursor - at), animate=False, immediate=True)
+        self.refresh()
+        self._tell()
+
+    def changed(self, key: str) -> None:
+        """Draw one row anew, if it is on the screen."""
+        place = self._places.get(key)
+        if place is not None:
+            self.refresh_line(place + 1)
+
+    def refresh_line(self, y: int) -> None:
+        """Draw the virtual line `y` anew; 0 is the header, which does not scroll."""
+        shown = y - int(self.scroll_offset.y)
+        if 0 < shown < self.size.height:
+            self.refresh(Region(0, shown, self.size.width, 1))
+
+    def put_cursor(self, key: str) -> None:
+        """Move the cursor to a row, if it is there."""
+        if key in self._places:
+            self._move_to(self._places[key])
+
+    # -- keys
+
+    def action_move(self, by: int) -> None:
+        self._move_to(self.cursor + by)
+
+    def action_edge(self, side: int) -> None:
+        self._move_to(len(self._keys) if side > 0 else 0)
+
+    def action_page(self, pages: float) -> None:
+        self._move_to(self.cursor + int(pages * max(1, self.size.height - 2)))
+
+    def action_choose(self) -> None:
+        if self.current is not None:
+            self.post_message(self.Chosen(self, self.current))
+
+    def action_mark(self) -> None:
+        if self.current is not None:
+            self.marks ^= {self.current}
+            self.changed(self.current)
+            self._move_to(self.cursor + 1)
+
+    def _move_to(self, place: int) -> None:
+        before, self.cursor = self.cursor, max(0, min(place, len(self._keys) - 1))
+        if before != self.cursor:
+            self.refresh_line(before + 1)
+            self.refresh_line(self.cursor + 1)
+        top, rows = int(self.scroll_offset.y), max(1, self.size.height - 1)
+        if self.cursor < top:
+            self.scroll_to(y=self.cursor, animate=False, immediate=True)
+        elif self.cursor >= top + rows:
+            self.scroll_to(y=self.cursor - rows + 1, animate=False, immediate=True)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.current != self._told:
+            self._told = self.current
+            self.post_message(self.Moved(self, self.current))
+
+    def on_click(self, event: Click) -> None:
+        """A click moves the cursor, a second one opens."""
+        place = event.y - 1 + int(self.scroll_offset.y)
+        if event.y > 0 and place < len(self._keys):
+            again = place == self.cursor
+            self._move_to(place)
+            if again:
+                self.action_choose()
+
+    # -- drawing
+
+    def plan(self, width: int) -> list[tuple[Column, int]]:
+        """The columns that have room, each with its width."""
+        shown = list(self.columns)
+        while len(shown) > 1 and sum(each.width + GAP for each in shown) > width - 1:
+            shown.remove(min(reversed(shown), key=lambda each: each.rank))
+        left = max(0, width - 1 - sum(each.width + GAP for each in shown))
+        shares = sum(each.grow for each in shown)
+        return [(each, each.width + (left * each.grow // shares if shares else 0)) for each in shown]
+
+    def render_line(self, y: int) -> Strip:
+        width = self.size.width
+        plan = self.plan(width)
+        base = self.rich_style
+        if y == 0:
+            style = base + self._style("header")
+            return self._strip([Segment(" " * 2, style), *self._cells(plan, None, style)], width, style)
+        place = y - 1 + int(self.scroll_offset.y)
+        if place >= len(self._keys):
+            told = self.empty if not self._keys and y == 2 else ""
+            return self._strip([Segment("  " + told, base + self._style("dim"))], width, base)
+        key = self._keys[place]
+        style = base + self._style("cursor") if place == self.cursor else base
+        sign = "▶" if place == self.cursor else " "
+        mark = "*" if key in self.marks else " "
+        head = [Segment(sign, style), Segment(mark, style + self._style("mark") if mark != " " else style)]
+        return self._strip([*head, *self._cells(plan, self._row(key), style)], width, style)
+
+    def _cells(
+        self, plan: list[tuple[Column, int]], cells: Sequence[Cell] | None, style: Style
+    ) -> list[Segment]:
+        found = []
+        for column, width in plan:
+            cell = Cell(column.label) if cells is None else cells[self.columns.index(column)]
+            text = cell.text
+            if cell_len(text) > width:
+                text = set_cell_size(text, width - 1) + "…" if width > 1 else ""
+            pad = " " * (width - cell_len(text))
+            text = pad + text if column.align == "right" else text + pad
+            own = style
+            if cells is not None and cell.state:
+                own += self._style(cell.state)
+            elif cells is not None and cell.dim:
+                own += self._style("dim")
+            found += [Segment(text, own), Segment(" " * GAP, style)]
+        return found
+
+    def _style(self, name: str) -> Style:
+        return self.get_component_rich_style(f"table--{name}", partial=True)
+
+    @staticmethod
+    def _strip(segments: list[Segment], width: int, style: Style) -> Strip:
+        return Strip(segments).adjust_cell_length(width, style)
