@@ -17,6 +17,7 @@ from winslow.config import Config
 from winslow.errors import WinslowError
 from winslow_tui.client import Client
 from winslow_tui.screens.base import VIEWS, SiteScreen
+from winslow_tui.screens.project import ProjectScreen
 from winslow_tui.screens.projects import ProjectsScreen
 from winslow_tui.sitemodel import SiteModel
 from winslow_tui.sitewatch import SiteWatch
@@ -83,14 +84,24 @@ class WinslowApp(App[None]):
 
     # -- work that blocks
 
-    def do(self, work: Callable[[], T], done: Callable[[T], None] | None = None, *, doing: str = "") -> None:
-        """Call the facade in a thread; `done` gets its result in the app. An error is shown as a sentence."""
+    def do(
+        self,
+        work: Callable[[], T],
+        done: Callable[[T], None] | None = None,
+        *,
+        failed: Callable[[], None] | None = None,
+        doing: str = "",
+    ) -> None:
+        """Call the facade in a thread; `done` gets its result in the app. An error is shown as a sentence, and
+        `failed` is called."""
 
         def run() -> None:
             try:
                 result = work()
             except WinslowError as error:
                 self.call_later(self.told, str(error), hint=error.hint, bad=True)
+                if failed is not None:
+                    self.call_later(failed)
             else:
                 if done is not None:
                     self.call_later(done, result)
@@ -106,6 +117,7 @@ class WinslowApp(App[None]):
 
     def open_project(self, project: str) -> None:
         """Show one project."""
+        self.push_screen(ProjectScreen(project))
 
     async def action_view(self, view: str) -> None:
         if view in self.MODES:

@@ -125,6 +125,11 @@ class SiteWatch:
             news, self._news = self._news, News()
         return news
 
+    @property
+    def broker_up(self) -> bool:
+        """Whether live messages come at the moment."""
+        return bool(self._broker.up)
+
     def stream(self, below: str, size: int = STREAM_MESSAGES) -> Stream:
         """Listen to a topic filter too, until `end` is called with the stream."""
         stream = Stream(below, size)

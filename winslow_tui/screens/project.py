@@ -1,0 +1,327 @@
+"""One project: its runs and its plan at the left, what there is of the chosen run at the right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import ContentSwitcher, Static
+
+from winslow import lineage, terminal_text
+from winslow.lifecycle import ProjectState, state_of
+from winslow.project import Project, Run
+from winslow_tui.logfeed import LogFeed
+from winslow_tui.projectrows import duration
+from winslow_tui.screens.base import SiteScreen
+from winslow_tui.sitemodel import Changes
+from winslow_tui.themes import glyph
+from winslow_tui.widgets.frame import Line, Part
+from winslow_tui.widgets.logview import LogView
+from winslow_tui.widgets.table import Cell, Column, VirtualTable
+
+TABS = ("log", "files", "settings", "metrics", "facts")
+RUNS = (
+    Column("RUN", 4, rank=9),
+    Column("STAGE", 8, grow=2, rank=8),
+    Column("STATE", 10, grow=1, rank=7),
+    Column("NODE", 5, grow=1, rank=3),
+    Column("TIME", 6, align="right", rank=5),
+)
+_RUN_STATES = {"QUEUED": "waiting", "PREPARING": "running", "COLLECTING": "running"}
+
+
+class ProjectScreen(SiteScreen):
+    """See the module. The document is read again whenever the project's summary says that it changed."""
+
+    view = "projects"
+    AUTO_FOCUS = "#runs"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(
+            Binding(str(place), f"tab('{name}')", name, show=False)
+            for place, name in enumerate(TABS, start=1)
+        ),
+        Binding("left_square_bracket", "run(-1)", "run before", key_display="[", show=False),
+        Binding("right_square_bracket", "run(1)", "run after", key_display="]", show=False),
+        Binding("tab", "other_side", "other side", show=False),
+    ]
+    DEFAULT_CSS = """
+    ProjectScreen #body { height: 1fr; }
+    ProjectScreen #left { width: 2fr; max-width: 60; min-width: 30; border-right: solid $panel; }
+    ProjectScreen #right { width: 3fr; }
+    ProjectScreen #title, ProjectScreen #asks, ProjectScreen #plan { height: auto; padding: 0 1; }
+    ProjectScreen #asks { background: $warning 20%; color: $warning; text-style: bold; display: none; }
+    ProjectScreen #asks.shown { display: block; }
+    ProjectScreen #runs { height: 1fr; }
+    ProjectScreen #plan { border-top: solid $panel; color: $foreground; max-height: 8; }
+    ProjectScreen #facts, ProjectScreen #settings { padding: 0 1; }
+    """
+
+    def __init__(self, project: str) -> None:
+        super().__init__()
+        self.project_id = project
+        self.document: Project | None = None
+        self.tab = "log"
+        self._revision = 0
+        self._reading = False
+        self._stale: dict[int, int] = {}
+        self._feed: LogFeed | None = None
+        self._fed: tuple[int, int] | None = None
+
+    def body(self) -> Iterable[Widget]:
+        yield Static(id="title", markup=False)
+        yield Static(id="asks", markup=False)
+        with Horizontal(id="body"):
+            with Vertical(id="left"):
+                yield VirtualTable(RUNS, self._row, empty="no run yet: s starts", id="runs")
+                yield Static(id="plan", markup=False)
+            with Vertical(id="right"):
+                yield Line(id="tabs")
+                with ContentSwitcher(initial="log", id="content"):
+                    yield LogView(id="log")
+                    yield from self.tabs()
+                yield Line(id="below")
+
+    def tabs(self) -> Iterable[Widget]:
+        """What the tabs beside the log show."""
+        for name in TABS[1:]:
+            yield Static(id=name, markup=False)
+
+    def compose(self) -> ComposeResult:
+        yield from super().compose()
+
+    def crumbs(self) -> tuple[str, ...]:
+        return ("Projects", terminal_text.line(self.project_id))
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.set_interval(0.1, self._poll)
+        self.set_interval(1.0, self._tick)
+        self._read()
+
+    def on_unmount(self) -> None:
+        if self._feed is not None:
+            self._feed.close()
+
+    def focus_body(self) -> None:
+        self.query_one("#runs").focus()
+
+    # -- the document
+
+    def caught_up(self) -> None:
+        self._read()
+
+    def changed(self, changes: Changes) -> None:
+        if self.project_id in changes.projects:
+            row = self.site.projects.get(self.project_id)
+            if row is None:
+                self.winslow.told(f"project {self.project_id} was deleted")
+                self.dismiss()
+            elif row.summary.revision > self._revision:
+                self._read()
+            else:
+                self._redraw()
+
+    def _read(self) -> None:
+        if not self._reading:
+            self._reading = True
+            self.winslow.do(
+                lambda: self.winslow.client.project(self.project_id), self._got, failed=self._not_got
+            )
+
+    def _not_got(self) -> None:
+        self._reading = False
+
+    def _got(self, document: Project) -> None:
+        self._reading = False
+        self.document, self._revision = document, document.revision
+        self._stale = lineage.stale(document)
+        if self.is_mounted:
+            self._redraw()
+
+    # -- the left side
+
+    @property
+    def runs(self) -> VirtualTable:
+        return self.query_one("#runs", VirtualTable)
+
+    @property
+    def run(self) -> Run | None:
+        """The run that is looked at."""
+        key = self.runs.current
+        return self.document.run(int(key)) if self.document and key else None
+
+    def _redraw(self) -> None:
+        project = self.document
+        if project is None:
+            return
+        newest = not self.runs.keys
+        self.runs.show([str(run.n) for run in reversed(project.runs)])
+        if newest and project.runs:
+            self.runs.put_cursor(str(project.runs[-1].n))
+        self.runs.refresh()
+        copy = project.pipeline
+        people = ", ".join(dict.fromkeys((project.author, *project.participants)))
+        parts = (
+            project.name,
+            f"pipeline {copy.definition.name} (rev {copy.source_revision}{', changed' if copy.edited else ''})",
+            people,
+            " ".join(f"#{tag}" for tag in project.tags),
+        )
+        self.query_one("#title", Static).update(_plain(" · ".join(part for part in parts if part)))
+        state, why = state_of(project)
+        asks = self.query_one("#asks", Static)
+        asks.set_class(state is ProjectState.NEEDS_YOU, "shown")
+        asks.update(_plain(f"? {why}"))
+        self.query_one("#plan", Static).update(_plain(self._plan(project)))
+        self._draw_tab()
+        self.draw_frame()
+
+    def _row(self, key: str) -> tuple[Cell, ...]:
+        assert self.document is not None
+        run = self.document.run(int(key))
+        assert run is not None
+        attempt, state = run.attempt, run.state.value
+        style = _RUN_STATES.get(state, state.lower())
+        told = (
+            state.lower() if run.state.value != "FAILED" else (run.reason.value if run.reason else "failed")
+        )
+        if run.n in self._stale:
+            told += " stale"
+        return (
+            Cell(f"#{run.n}"),
+            Cell(terminal_text.line(run.stage.name)),
+            Cell(f"{glyph(style)} {told}", state=style),
+            Cell(terminal_text.line(attempt.node) if attempt else "-", dim=attempt is None),
+            Cell(self._time(run)),
+        )
+
+    def _time(self, run: Run) -> str:
+        attempt = run.attempt
+        begin = attempt.started_at if attempt else run.queued_at
+        if not begin:
+            return ""
+        try:
+            start = datetime.fromisoformat(begin)
+            end = (
+                datetime.fromisoformat(attempt.ended_at)
+                if attempt and attempt.ended_at
+                else datetime.now(UTC)
+            )
+        except ValueError:
+            return ""
+        return duration((end - start).total_seconds())
+
+    def _plan(self, project: Project) -> str:
+        """The stages with the states of their latest runs, and what the project's environment is."""
+        latest = {run.stage.name: run for run in project.runs}
+        shown = []
+        for stage in project.pipeline.definition.stages:
+            run = latest.get(stage.name)
+            sign = "○" if run is None else glyph(_RUN_STATES.get(run.state.value, run.state.value.lower()))
+            if project.control.next_stage == stage.name and not project.active:
+                sign = "‖"
+            shown.append(f"{stage.name} {sign}")
+        plan = "plan  " + " → ".join(shown)
+        if project.queue:
+            plan += "\nqueue " + ", ".join(request.stage for request in project.queue)
+        if project.env:
+            plan += "\nenv   " + "  ".join(f"{name}={value}" for name, value in project.env.items())
+        return plan
+
+    # -- the right side
+
+    def action_tab(self, name: str) -> None:
+        self.tab = name
+        self.query_one("#content", ContentSwitcher).current = name
+        self._draw_tab()
+
+    def action_run(self, by: int) -> None:
+        self.runs.action_move(-by)
+
+    def action_other_side(self) -> None:
+        runs, shown = self.runs, self.query_one(f"#{self.tab}")
+        (shown if runs.has_focus and shown.can_focus else runs).focus()
+
+    @on(VirtualTable.Moved, "#runs")
+    def _another_run(self) -> None:
+        self._draw_tab()
+
+    @on(VirtualTable.Chosen, "#runs")
+    def _into_the_log(self) -> None:
+        self.action_tab("log")
+        self.query_one("#log").focus()
+
+    def _draw_tab(self) -> None:
+        parts = [
+            (Part(f"{place} ", "key"), Part(f" {name.capitalize()} ", "on" if name == self.tab else ""))
+            for place, name in enumerate(TABS, start=1)
+        ]
+        self.query_one("#tabs", Line).show(parts)
+        run = self.run
+        if self.tab == "log":
+            self._feed_log(run)
+        self._tick()
+
+    def _feed_log(self, run: Run | None) -> None:
+        attempt = run.attempt if run else None
+        where = (run.n, attempt.k) if run and attempt else None
+        if self._feed is not None and run is not None:
+            self._feed.ended = run.state.ended
+        if where == self._fed:
+            return
+        if self._feed is not None:
+            self._feed.close()
+        self._feed, self._fed = None, where
+        view = self.query_one("#log", LogView)
+        if where is not None:
+            self._feed = LogFeed(
+                self.winslow.client.store,
+                self.winslow.watch_,
+                project=self.project_id,
+                n=where[0],
+                k=where[1],
+            )
+        view.show(self._feed.lines if self._feed else None)
+
+    def _poll(self) -> None:
+        if self._feed is not None and self.tab == "log":
+            self.query_one("#log", LogView).poll()
+            if self._feed.lines.wants:
+                self._feed.wake()
+
+    @on(LogView.Changed)
+    def _tick(self) -> None:
+        below = self.query_one("#below", Line)
+        if self.tab != "log":
+            below.show([])
+            return
+        view = self.query_one("#log", LogView)
+        at, count = view.position
+        feed = self._feed
+        parts = [
+            (
+                Part(
+                    "following" if view.following else f"line {at:,} of {count:,}",
+                    "key" if view.following else "",
+                ),
+            ),
+            (Part(f"{count:,} lines", "dim"),),
+            (Part(f"wrap {'on' if view.wrap else 'off'}", "dim"),),
+            (Part(f"time {'on' if view.times else 'off'}", "dim"),),
+        ]
+        if feed is not None and feed.dropped:
+            parts.append((Part(f"{feed.dropped} batches late", "busy"),))
+        if feed is not None and feed.problem:
+            parts.append((Part(terminal_text.line(feed.problem), "bad"),))
+        below.show(parts)
+
+
+def _plain(text: str) -> Content:
+    return Content(terminal_text.block(text))
