@@ -15,9 +15,12 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from winslow import terminal_text
+from winslow_tui import verbs
 from winslow_tui.projectrows import counts, duration
+from winslow_tui.screens.command import CommandLine, Help
 from winslow_tui.sitemodel import Changes, SiteModel
 from winslow_tui.sitewatch import Server
+from winslow_tui.verbs import Kind
 from winslow_tui.widgets.frame import Line, Part
 
 if TYPE_CHECKING:
@@ -47,6 +50,8 @@ class SiteScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "back", show=False),
         Binding("slash", "filter", "filter", key_display="/", show=False),
+        Binding("colon", "command", "commands", key_display=":", show=False),
+        Binding("question_mark", "help", "help", key_display="?", show=False),
     ]
 
     def compose(self) -> ComposeResult:
@@ -145,6 +150,55 @@ class SiteScreen(Screen[None]):
                 key = self.app.get_key_display(binding)
                 shown.append((Part(key, "key"), Part(f" {binding.description}")))
         return shown
+
+    # -- verbs
+
+    def things(self, kind: Kind) -> list[str]:
+        """The keys of what a verb of this kind would be done to: marked, else under the cursor. Empty: none."""
+        return []
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """What the screen shows, the most particular first."""
+        return ("site",)
+
+    def action_verb(self, kind: Kind, name: str) -> None:
+        """Do it to what is chosen."""
+        verb = verbs.find(name, (kind,))
+        if verb is None:
+            return
+        if verb.changes and self.winslow.readonly:
+            self.winslow.told("nothing is changed here: the program was started with --readonly", bad=True)
+            return
+        keys = self.things(kind)
+        if kind != "site" and not keys:
+            self.winslow.told(f"nothing is chosen to {verb.words}")
+        elif len(keys) > 1 and not verb.bulk:
+            self.winslow.told(f"{verb.words}: one at a time, please; {len(keys)} are marked", bad=True)
+        else:
+            verb.do(self.winslow, keys)
+
+    def action_command(self) -> None:
+        self.app.push_screen(CommandLine(self.kinds), self._commanded)
+
+    def _commanded(self, line: str | None) -> None:
+        name = (line or "").strip()
+        views = {view for view, _ in VIEWS}
+        if name in ("q", "quit"):
+            self.app.exit()
+        elif name in views:
+            self.app.call_later(self.winslow.action_view, name)
+        elif name:
+            verb = verbs.find(name, self.kinds)
+            if verb is None:
+                self.winslow.told(
+                    f"there is no command '{name}' here", hint="? shows what there is", bad=True
+                )
+            else:
+                self.action_verb(verb.on, verb.name)
+
+    def action_help(self) -> None:
+        self.app.push_screen(Help(self.kinds, self.active_bindings.values()))
 
     # -- the filter
 

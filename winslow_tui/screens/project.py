@@ -17,11 +17,13 @@ from textual.widgets import ContentSwitcher, Static
 from winslow import lineage, terminal_text
 from winslow.lifecycle import ProjectState, state_of
 from winslow.project import Project, Run
+from winslow_tui import verbs
 from winslow_tui.logfeed import LogFeed
 from winslow_tui.projectrows import duration
 from winslow_tui.screens.base import SiteScreen
 from winslow_tui.sitemodel import Changes
 from winslow_tui.themes import glyph
+from winslow_tui.verbs import Kind
 from winslow_tui.widgets.frame import Line, Part
 from winslow_tui.widgets.logview import LogView
 from winslow_tui.widgets.table import Cell, Column, VirtualTable
@@ -30,7 +32,7 @@ TABS = ("log", "files", "settings", "metrics", "facts")
 RUNS = (
     Column("RUN", 4, rank=9),
     Column("STAGE", 8, grow=2, rank=8),
-    Column("STATE", 10, grow=1, rank=7),
+    Column("STATE", 13, grow=1, rank=7),
     Column("NODE", 5, grow=1, rank=3),
     Column("TIME", 6, align="right", rank=5),
 )
@@ -50,6 +52,7 @@ class ProjectScreen(SiteScreen):
         Binding("left_square_bracket", "run(-1)", "run before", key_display="[", show=False),
         Binding("right_square_bracket", "run(1)", "run after", key_display="]", show=False),
         Binding("tab", "other_side", "other side", show=False),
+        *verbs.bindings("run", "project"),
     ]
     DEFAULT_CSS = """
     ProjectScreen #body { height: 1fr; }
@@ -95,6 +98,15 @@ class ProjectScreen(SiteScreen):
 
     def compose(self) -> ComposeResult:
         yield from super().compose()
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        return ("run", "project", "site")
+
+    def things(self, kind: Kind) -> list[str]:
+        if kind == "project":
+            return [self.project_id]
+        return [f"{self.project_id}#{key}" for key in self.runs.chosen] if kind == "run" else []
 
     def crumbs(self) -> tuple[str, ...]:
         return ("Projects", terminal_text.line(self.project_id))

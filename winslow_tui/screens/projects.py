@@ -11,9 +11,11 @@ from textual import on
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
-from winslow_tui import filtering, projectrows
+from winslow_tui import filtering, projectrows, verbs
+from winslow_tui.screens import steering as _steering  # noqa: F401  adds its verbs
 from winslow_tui.screens.base import SiteScreen
 from winslow_tui.sitemodel import Changes
+from winslow_tui.verbs import Kind
 from winslow_tui.widgets.table import Cell, VirtualTable
 
 
@@ -25,6 +27,7 @@ class ProjectsScreen(SiteScreen):
     AUTO_FOCUS = "#body"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "filter", key_display="/"),
+        *verbs.bindings("site", "project"),
     ]
 
     def body(self) -> Iterable[Widget]:
@@ -66,6 +69,13 @@ class ProjectsScreen(SiteScreen):
         if wanted.conditions:
             order = [key for key in order if wanted.holds(rows[key].fields())]
         self.table.show(order)
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        return ("project", "site")
+
+    def things(self, kind: Kind) -> list[str]:
+        return self.table.chosen if kind == "project" else []
 
     @on(VirtualTable.Chosen)
     def _open(self, event: VirtualTable.Chosen) -> None:

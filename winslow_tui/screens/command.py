@@ -1,0 +1,119 @@
+"""The line behind `:` and the page behind `?`: both made from the verbs and the bindings there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import ActiveBinding, Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.suggester import SuggestFromList
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from winslow_tui import verbs
+from winslow_tui.verbs import Kind, Verb
+
+VIEW_NAMES = ("projects", "nodes", "files", "pipelines", "activity")
+
+
+class CommandLine(ModalScreen[str | None]):
+    """A line with a list below it of what can be typed; what is chosen is the result."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "cancel", "cancel"),
+        Binding("down,ctrl+n", "pick(1)", "next", show=False),
+        Binding("up,ctrl+p", "pick(-1)", "previous", show=False),
+    ]
+    DEFAULT_CSS = """
+    CommandLine { align: center top; background: $background 0%; }
+    CommandLine #command { width: 60; max-width: 95%; height: auto; margin-top: 2; background: $surface;
+                           border: round $primary; }
+    CommandLine Input { height: 1; border: none; background: $panel; }
+    CommandLine OptionList { height: auto; max-height: 14; border: none; background: $surface; padding: 0; }
+    """
+
+    def __init__(self, kinds: Sequence[Kind]) -> None:
+        super().__init__()
+        self._verbs: list[Verb] = [each for kind in kinds for each in verbs.of(kind)]
+
+    def compose(self) -> ComposeResult:
+        names = [*(each.name for each in self._verbs), *VIEW_NAMES, "quit"]
+        with Vertical(id="command"):
+            yield Input(placeholder=": command", suggester=SuggestFromList(names), compact=True)
+            yield OptionList(id="choices")
+
+    def on_mount(self) -> None:
+        self._offer("")
+        self.query_one(Input).focus()
+
+    def _offer(self, text: str) -> None:
+        words = text.casefold().split()
+        choices = self.query_one(OptionList)
+        choices.clear_options()
+        told = [(each.name, f"{each.name:<12} {each.words}", each.key) for each in self._verbs]
+        told += [(name, f"{name:<12} show them", "") for name in VIEW_NAMES]
+        told.append(("quit", f"{'quit':<12} leave", "q"))
+        for name, line, key in told:
+            if all(word in line.casefold() for word in words):
+                choices.add_option(Option(Content(f"{line}{'  [' + key + ']' if key else ''}"), id=name))
+        if choices.option_count:
+            choices.highlighted = 0
+
+    @on(Input.Changed)
+    def _typed(self, event: Input.Changed) -> None:
+        self._offer(event.value)
+
+    @on(Input.Submitted)
+    def _done(self, event: Input.Submitted) -> None:
+        choices = self.query_one(OptionList)
+        exact = event.value.strip()
+        picked = choices.highlighted_option
+        self.dismiss(picked.id if picked is not None and picked.id else exact)
+
+    @on(OptionList.OptionSelected)
+    def _chosen(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(event.option_id)
+
+    def action_pick(self, by: int) -> None:
+        choices = self.query_one(OptionList)
+        if choices.option_count:
+            choices.highlighted = ((choices.highlighted or 0) + by) % choices.option_count
+
+    def action_cancel(self) -> None:
+        self.dismiss(None)
+
+
+class Help(ModalScreen[None]):
+    """Every key of the screen below, and every command."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q", "close", "close")]
+    DEFAULT_CSS = """
+    Help { align: center middle; }
+    Help #help { width: 74; max-width: 95%; height: auto; max-height: 90%; background: $surface; border: round $primary;
+                 padding: 0 1; }
+    """
+
+    def __init__(self, kinds: Sequence[Kind], active: Iterable[ActiveBinding]) -> None:
+        super().__init__()
+        self._kinds = kinds
+        self._active = list(active)
+
+    def compose(self) -> ComposeResult:
+        lines = ["keys"]
+        seen: dict[str, list[str]] = {}
+        for each in self._active:
+            if each.binding.description:
+                seen.setdefault(each.binding.description, []).append(self.app.get_key_display(each.binding))
+        lines += [f"  {' '.join(dict.fromkeys(keys)):<18} {words}" for words, keys in seen.items()]
+        lines += ["", "commands, behind :"]
+        lines += [f"  {each.name:<18} {each.words}" for kind in self._kinds for each in verbs.of(kind)]
+        with VerticalScroll(id="help"):
+            yield Static(Content("\n".join(lines)))
+
+    def action_close(self) -> None:
+        self.dismiss()

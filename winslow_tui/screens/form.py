@@ -1,0 +1,235 @@
+"""Asking a person: a form of named fields, and a question before something is destroyed.
+
+A form stays open until what it is for was done: an error is shown in it as a sentence, and nothing that was
+typed is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widget import Widget
+from textual.widgets import Button, Input, Select, Static
+
+from winslow import terminal_text
+from winslow.errors import WinslowError
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True)
+class Field:
+    """One value to ask for. `choices` (value, text) makes it a choice; `note` stands dim behind the label."""
+
+    name: str
+    label: str
+    value: str = ""
+    note: str = ""
+    choices: Sequence[tuple[str, str]] = ()
+    required: bool = False
+    placeholder: str = ""
+
+
+class Form(ModalScreen[None]):
+    """Fields, and `send` that is called in a thread with their values. What it returns goes to `done` in the app;
+    a WinslowError it raises is shown in the form."""
+
+    AUTO_FOCUS: ClassVar[str | None] = None
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "cancel", "cancel"),
+        Binding("ctrl+s", "send", "send"),
+    ]
+    DEFAULT_CSS = """
+    Form { align: center middle; }
+    Form #form { width: 76; max-width: 95%; height: auto; max-height: 90%; background: $surface; border: round $primary;
+                 padding: 0 1; }
+    Form #form-title { text-style: bold; color: $primary; height: auto; }
+    Form #fields { height: auto; max-height: 60vh; scrollbar-size-vertical: 1; }
+    Form .field { height: auto; }
+    Form .label { width: 24; height: 1; color: $foreground; }
+    Form .label.changed { text-style: bold; color: $accent; }
+    Form Input { height: 1; border: none; padding: 0 1; background: $panel; width: 1fr; }
+    Form Input:focus { background: $cursor-ground; }
+    Form Select { width: 1fr; height: auto; }
+    Form #problem { color: $error; height: auto; display: none; }
+    Form #problem.shown { display: block; }
+    Form #form-keys { color: $dim; height: 1; }
+    """
+
+    def __init__(
+        self,
+        title: str,
+        fields: Sequence[Field],
+        send: Callable[[Mapping[str, str]], object],
+        *,
+        done: Callable[[object], None] | None = None,
+        first: str = "",
+    ) -> None:
+        super().__init__()
+        self._title = title
+        self._fields = tuple(fields)
+        self._send = send
+        self._done = done
+        self._first = first
+        self._sending = False
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="form"):
+            yield Static(_plain(self._title), id="form-title")
+            with VerticalScroll(id="fields", can_focus=False):
+                for place, field in enumerate(self._fields):
+                    with Horizontal(classes="field"):
+                        yield Static(_plain(_label(field)), classes="label", id=f"label-{place}")
+                        yield _editor(field, place)
+            yield Static(id="problem", markup=False)
+            yield Static(_plain("tab next · enter or ctrl+s send · esc cancel"), id="form-keys")
+
+    def on_mount(self) -> None:
+        names = [field.name for field in self._fields]
+        place = names.index(self._first) if self._first in names else 0
+        if self._fields:
+            self.query_one(f"#field-{place}").focus()
+
+    @property
+    def values(self) -> dict[str, str]:
+        """What stands in the fields, by name."""
+        found = {}
+        for place, field in enumerate(self._fields):
+            widget = self.query_one(f"#field-{place}")
+            if isinstance(widget, Select):
+                found[field.name] = "" if widget.is_blank() else str(widget.value)
+            elif isinstance(widget, Input):
+                found[field.name] = widget.value
+        return found
+
+    @on(Input.Changed)
+    def _mark(self, event: Input.Changed) -> None:
+        """A field that was changed looks so."""
+        place = int((event.input.id or "field-0").removeprefix("field-"))
+        changed = event.value != self._fields[place].value
+        self.query_one(f"#label-{place}").set_class(changed, "changed")
+
+    @on(Input.Submitted)
+    def action_send(self) -> None:
+        values = self.values
+        missing = [field.label for field in self._fields if field.required and not values[field.name].strip()]
+        if missing:
+            self._say(f"needed: {', '.join(missing)}")
+            return
+        if self._sending:
+            return
+        self._sending = True
+        self._say("…")
+        self.run_worker(lambda: self._work(values), thread=True, name="form")
+
+    def _work(self, values: Mapping[str, str]) -> None:
+        try:
+            result = self._send(values)
+        except WinslowError as error:
+            self.app.call_later(self._refused, f"{error}" + (f"\n{error.hint}" if error.hint else ""))
+        else:
+            self.app.call_later(self._sent, result)
+
+    def _refused(self, text: str) -> None:
+        self._sending = False
+        if self.is_mounted:
+            self._say(text)
+
+    def _sent(self, result: object) -> None:
+        if self.is_current:
+            self.dismiss()
+        if self._done is not None:
+            self._done(result)
+
+    def _say(self, text: str) -> None:
+        problem = self.query_one("#problem", Static)
+        problem.update(_plain(text))
+        problem.add_class("shown")
+
+    def action_cancel(self) -> None:
+        self.dismiss()
+
+
+class Question(ModalScreen[bool]):
+    """Yes or no before something is destroyed; the focus is on No. With `name` it must be typed."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,n", "answer(False)", "no"),
+        Binding("y", "answer(True)", "yes"),
+        Binding("left,right,h,l", "other", "other", show=False),
+    ]
+    DEFAULT_CSS = """
+    Question { align: center middle; }
+    Question #question { width: 66; max-width: 95%; height: auto; background: $surface; border: round $error;
+                         padding: 1 2; }
+    Question #answers { height: auto; align-horizontal: right; margin-top: 1; }
+    Question Button { min-width: 10; height: 1; border: none; margin-left: 2; }
+    Question Button:focus { background: $primary; color: $background; text-style: bold; }
+    Question Input { height: 1; border: none; background: $panel; margin-top: 1; }
+    """
+
+    def __init__(self, text: str, *, name: str = "") -> None:
+        super().__init__()
+        self._text = text
+        self._name_wanted = name
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="question"):
+            yield Static(_plain(self._text))
+            if self._name_wanted:
+                yield Input(
+                    placeholder=f"type {terminal_text.line(self._name_wanted)} to go on", compact=True
+                )
+            with Horizontal(id="answers"):
+                yield Button("No", id="no")
+                yield Button("Yes", id="yes")
+
+    def on_mount(self) -> None:
+        self.query_one("Input" if self._name_wanted else "#no").focus()
+
+    @on(Input.Submitted)
+    def _typed(self, event: Input.Submitted) -> None:
+        self.dismiss(event.value.strip() == self._name_wanted)
+
+    @on(Button.Pressed)
+    def _pressed(self, event: Button.Pressed) -> None:
+        self.action_answer(event.button.id == "yes")
+
+    def action_answer(self, yes: bool) -> None:
+        if yes and self._name_wanted and self.query_one(Input).value.strip() != self._name_wanted:
+            self.query_one(Input).focus()
+            return
+        self.dismiss(yes)
+
+    def action_other(self) -> None:
+        yes, no = self.query_one("#yes"), self.query_one("#no")
+        (no if yes.has_focus else yes).focus()
+
+
+def _editor(field: Field, place: int) -> Widget:
+    if field.choices:
+        return Select(
+            [(terminal_text.line(text), value) for value, text in field.choices],
+            value=field.value,
+            allow_blank=False,
+            compact=True,
+            id=f"field-{place}",
+        )
+    return Input(value=field.value, placeholder=field.placeholder, id=f"field-{place}", compact=True)
+
+
+def _label(field: Field) -> str:
+    return field.label + (f" ({field.note})" if field.note else "")
+
+
+def _plain(text: str) -> Content:
+    return Content(terminal_text.block(text))
