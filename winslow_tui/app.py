@@ -16,7 +16,10 @@ from winslow import terminal_text
 from winslow.config import Config
 from winslow.errors import WinslowError
 from winslow_tui.client import Client
+from winslow_tui.screens.activity import ActivityScreen
 from winslow_tui.screens.base import VIEWS, SiteScreen
+from winslow_tui.screens.nodes import NodesScreen
+from winslow_tui.screens.pipelines import PipelinesScreen
 from winslow_tui.screens.project import ProjectScreen
 from winslow_tui.screens.projects import ProjectsScreen
 from winslow_tui.sitemodel import SiteModel
@@ -32,7 +35,12 @@ class WinslowApp(App[None]):
 
     TITLE = "winslow"
     ENABLE_COMMAND_PALETTE = False
-    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {"projects": ProjectsScreen}
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
+        "projects": ProjectsScreen,
+        "nodes": NodesScreen,
+        "pipelines": PipelinesScreen,
+        "activity": ActivityScreen,
+    }
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
             Binding(str(place), f"view('{view}')", name, show=False)

@@ -40,7 +40,7 @@ class SiteScreen(Screen[None]):
 
     view: ClassVar[str] = ""  # which of VIEWS is lit
     filters: ClassVar[bool] = False
-    AUTO_FOCUS: ClassVar[str | None] = None
+    AUTO_FOCUS: ClassVar[str | None] = ""
     DEFAULT_CSS = """
     SiteScreen { background: $background; layout: vertical; }
     SiteScreen #filter { height: 1; border: none; padding: 0 1; background: $panel; display: none; }
@@ -57,7 +57,12 @@ class SiteScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         yield Line(id="site")
         yield Line(id="views")
-        yield Input(id="filter", placeholder="filter: words, state:failed, tag:x, !inverts", compact=True)
+        yield Input(
+            id="filter",
+            placeholder="filter: words, state:failed, tag:x, !inverts",
+            compact=True,
+            disabled=True,
+        )
         yield from self.body()
         yield Line(id="hints")
 
@@ -213,6 +218,7 @@ class SiteScreen(Screen[None]):
     def action_filter(self) -> None:
         field = self.query_one("#filter", Input)
         field.add_class("shown")
+        field.disabled = False
         field.focus()
 
     @on(Input.Changed, "#filter")
@@ -225,7 +231,9 @@ class SiteScreen(Screen[None]):
         self._close_filter()
 
     def _close_filter(self) -> None:
-        self.query_one("#filter", Input).remove_class("shown")
+        field = self.query_one("#filter", Input)
+        field.remove_class("shown")
+        field.disabled = True
         self.focus_body()
 
     def focus_body(self) -> None:

@@ -1,0 +1,141 @@
+"""Nodes as the list of them shows each, and their past as curves. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from winslow import terminal_text
+from winslow.metrics import HistoryPoint, NodeHistory, NodeSample
+from winslow.node import NodeState, Presence
+from winslow.placement import size_text
+from winslow_tui.projectrows import bar, duration
+from winslow_tui.widgets.table import Cell, Column
+
+COLUMNS = (
+    Column("NODE", 10, grow=2, rank=9),
+    Column("STATE", 12, rank=8),
+    Column("CPU", 11, rank=7),
+    Column("MEMORY", 11, rank=6),
+    Column("GPU", 9, grow=1, rank=5),
+    Column("NET", 13, rank=3),
+    Column("DISK", 11, rank=2),
+    Column("RUNS", 8, grow=2, rank=4),
+    Column("AGE", 5, align="right", rank=2),
+    Column("VERSION", 7, rank=0),
+)
+FIELDS = ("node", "state", "label", "run")
+_STATES = {
+    Presence.ONLINE: ("●", "succeeded"),
+    Presence.DRAINING: ("◐", "waiting"),
+    Presence.OFFLINE: ("✗", "failed"),
+}
+_CURVE = "▁▂▃▄▅▆▇█"
+
+
+@dataclass(frozen=True)
+class NodeRow:
+    """A node with its newest sample; `age` in seconds since it came, None where none has."""
+
+    state: NodeState
+    sample: NodeSample | None = None
+    age: float | None = None
+
+    def fields(self) -> dict[str, tuple[str, ...]]:
+        """What a filter looks at."""
+        return {
+            "node": (self.state.node, self.state.host),
+            "state": (self.state.presence.value,),
+            "label": self.state.labels,
+            "run": tuple(run.project for run in self.state.runs),
+        }
+
+    def cells(self) -> tuple[Cell, ...]:
+        """As `COLUMNS`."""
+        state, sample = self.state, self.sample
+        sign, style = _STATES[state.presence]
+        runs = ", ".join(f"{run.project}#{run.run} {run.stage}" for run in state.runs)
+        memory = 100 * sample.memory / sample.memory_total if sample and sample.memory_total else None
+        point = sample.point() if sample else None
+        return (
+            Cell(terminal_text.line(state.node)),
+            Cell(f"{sign} {state.presence.value}", state=style),
+            Cell(bar(sample.cpu, 5)) if sample else Cell("-", dim=True),
+            Cell(bar(memory, 5)) if memory is not None else Cell("-", dim=True),
+            Cell(" ".join(f"{gpu.percent:.0f}%" for gpu in sample.gpus) if sample and sample.gpus else "-"),
+            Cell(f"↓{rate(point.net_in)} ↑{rate(point.net_out)}" if point else "", dim=True),
+            Cell(f"r{rate(point.disk_read)} w{rate(point.disk_write)}" if point else "", dim=True),
+            Cell(terminal_text.line(runs or state.note), dim=not runs),
+            Cell(_age(self.age), dim=True),
+            Cell(terminal_text.line(state.version), dim=True),
+        )
+
+
+def rate(value: float) -> str:
+    """Bytes per second in at most four letters: `0`, `12K`, `3.4M`, `1G`."""
+    for exponent, unit in ((30, "G"), (20, "M"), (10, "K")):
+        if value >= 1 << exponent:
+            number = value / (1 << exponent)
+            return f"{number:.1f}{unit}" if number < 10 else f"{number:.0f}{unit}"
+    return "0" if value < 1 else f"{value:.0f}"
+
+
+def _age(age: float | None) -> str:
+    if age is None:
+        return ""
+    return f"{age:.0f}s" if age < 100 else duration(age)
+
+
+def curve(values: Sequence[float], width: int, *, top: float) -> str:
+    """The newest `width` values as one line of blocks; `top` is a full one."""
+    shown = values[-width:]
+    steps = [min(len(_CURVE) - 1, int(max(0.0, value) / top * len(_CURVE))) if top else 0 for value in shown]
+    return "".join(_CURVE[step] for step in steps).rjust(width)
+
+
+def facts(state: NodeState) -> list[tuple[str, str]]:
+    """What a node is, in words."""
+    hardware, free = state.hardware, state.free
+    told = [
+        ("state", state.presence.value),
+        ("host", state.host),
+        ("version", state.version),
+        ("runtime", ", ".join(state.runtime)),
+        ("cores", f"{free.cpus:g} of {hardware.cpus:g} free  {hardware.cpu_model}"),
+        ("memory", f"{size_text(free.memory)} of {size_text(hardware.memory)} free"),
+        ("disk", f"{size_text(free.disk)} of {size_text(hardware.disk)} free"),
+        ("labels", ", ".join(state.labels)),
+        ("note", state.note),
+    ]
+    told += [
+        (f"gpu {place}", f"{gpu.name} {size_text(gpu.memory)}") for place, gpu in enumerate(hardware.gpus)
+    ]
+    told += [("runs", f"{run.project} #{run.run} {run.stage} {run.phase}") for run in state.runs]
+    return [(name, terminal_text.line(value)) for name, value in told if value]
+
+
+def curves(history: NodeHistory, width: int) -> list[tuple[str, str, str]]:
+    """Ten minutes of a node: name, curve, the newest value in words."""
+    points = history.points
+    if not points:
+        return []
+
+    def of(name: str, pick: Sequence[float], top: float, words: str) -> tuple[str, str, str]:
+        return name, curve(pick, width, top=top), words
+
+    last: HistoryPoint = points[-1]
+    most_net = max((max(each.net_in, each.net_out) for each in points), default=1.0) or 1.0
+    most_disk = max((max(each.disk_read, each.disk_write) for each in points), default=1.0) or 1.0
+    memory = [float(each.memory) for each in points]
+    shown = [
+        of("cpu", [each.cpu for each in points], 100.0, f"{last.cpu:.0f} %"),
+        of("memory", memory, float(history.memory_total or max(memory) or 1), size_text(last.memory)),
+        of("net in", [each.net_in for each in points], most_net, f"{rate(last.net_in)}/s"),
+        of("net out", [each.net_out for each in points], most_net, f"{rate(last.net_out)}/s"),
+        of("disk read", [each.disk_read for each in points], most_disk, f"{rate(last.disk_read)}/s"),
+        of("disk write", [each.disk_write for each in points], most_disk, f"{rate(last.disk_write)}/s"),
+    ]
+    for place in range(len(last.gpus)):
+        values = [each.gpus[place] if place < len(each.gpus) else 0.0 for each in points]
+        shown.append(of(f"gpu {place}", values, 100.0, f"{last.gpus[place]:.0f} %"))
+    return shown

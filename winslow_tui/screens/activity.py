@@ -1,0 +1,112 @@
+"""What happened on the site, and what happens: newest first."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import ClassVar
+
+from textual import on
+from textual.binding import Binding, BindingType
+from textual.widget import Widget
+
+from winslow import terminal_text
+from winslow_tui import filtering
+from winslow_tui.activity import About, Entry
+from winslow_tui.activityfeed import ActivityFeed
+from winslow_tui.screens.base import SiteScreen
+from winslow_tui.widgets.table import Cell, Column, VirtualTable
+
+KEPT = 20_000  # entries; older ones: `winslow activity`
+COLUMNS = (
+    Column("WHEN", 14, rank=9),
+    Column("WHO", 8, grow=1, rank=6),
+    Column("WHAT ABOUT", 14, grow=2, rank=7),
+    Column("WHAT", 24, grow=6, rank=8),
+)
+FIELDS = ("by", "kind", "about", "project", "node", "pipeline")
+
+
+class ActivityScreen(SiteScreen):
+    """See the module; it listens from the first time it is shown."""
+
+    view = "activity"
+    AUTO_FOCUS = "#body"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "filter", "filter", key_display="/"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._entries: deque[tuple[str, Entry]] = deque(maxlen=KEPT)
+        self._by_key: dict[str, Entry] = {}
+        self._number = 0
+        self._feed: ActivityFeed | None = None
+
+    def body(self) -> Iterable[Widget]:
+        yield VirtualTable(COLUMNS, self._row, empty="nothing has happened yet", id="body")
+
+    @property
+    def table(self) -> VirtualTable:
+        return self.query_one("#body", VirtualTable)
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self._feed = ActivityFeed(self.winslow.config, self.winslow.client)
+        self.set_interval(0.25, self._poll)
+
+    def on_unmount(self) -> None:
+        if self._feed is not None:
+            self._feed.close()
+
+    def _poll(self) -> None:
+        found = self._feed.take() if self._feed else []
+        if not found:
+            return
+        for entry in found:
+            key = str(self._number)
+            self._number += 1
+            if len(self._entries) == KEPT:
+                del self._by_key[self._entries[-1][0]]
+            self._entries.appendleft((key, entry))
+            self._by_key[key] = entry
+        at_top = self.table.cursor == 0
+        self.filtered()
+        if at_top:
+            self.table.action_edge(-1)
+
+    def filtered(self) -> None:
+        wanted = filtering.parse(self.filter_text, fields=FIELDS)
+        self.table.show([key for key, entry in self._entries if wanted.holds(_fields(entry))])
+
+    def _row(self, key: str) -> tuple[Cell, ...]:
+        entry = self._by_key[key]
+        about = entry.title or entry.subject.id
+        if entry.subject.about is not About.PROJECT:
+            about = f"{entry.subject.about} {about}"
+        return (
+            Cell(entry.time.astimezone().strftime("%d %b %H:%M:%S"), dim=True),
+            Cell(terminal_text.line(entry.by)),
+            Cell(
+                terminal_text.line(
+                    about if entry.subject.about is About.PROJECT else f"{entry.subject.about} {about}"
+                )
+            ),
+            Cell(terminal_text.line(entry.text)),
+        )
+
+    @on(VirtualTable.Chosen)
+    def _open(self, event: VirtualTable.Chosen) -> None:
+        subject = self._by_key[event.key].subject
+        if subject.about is About.PROJECT and subject.id in self.site.projects:
+            self.winslow.open_project(subject.id)
+
+
+def _fields(entry: Entry) -> dict[str, tuple[str, ...]]:
+    return {
+        "by": (entry.by,),
+        "kind": (entry.kind,),
+        "about": (entry.subject.about.value,),
+        entry.subject.about.value: (entry.subject.id, entry.title),
+        "text": (entry.text,),
+    }

@@ -1,0 +1,206 @@
+"""The nodes, and one node's last ten minutes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.binding import BindingType
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Static
+
+from broker import topics
+from winslow.node import Presence
+from winslow_tui import filtering, noderows, verbs
+from winslow_tui.noderows import NodeRow
+from winslow_tui.screens.base import SiteScreen
+from winslow_tui.screens.form import Field, Form, Question
+from winslow_tui.sitemodel import Changes
+from winslow_tui.sitewatch import Stream
+from winslow_tui.verbs import Kind, verb
+from winslow_tui.widgets.table import Cell, VirtualTable
+
+if TYPE_CHECKING:
+    from winslow_tui.app import WinslowApp
+
+
+@verb("drain", "node", "drain, undrain", key="D", shown=True, bulk=True)
+def drain(app: WinslowApp, keys: Sequence[str]) -> None:
+    """Take nothing new; on a node that drains already: take part again."""
+    draining = {key for key in keys if app.site.nodes[key].presence is Presence.DRAINING}
+
+    def work() -> str:
+        for key in keys:
+            if key in draining:
+                app.client.node_wishes.undrain(key)
+            else:
+                app.client.node_wishes.drain(key)
+        return "\n".join(f"{key}: {'takes part again' if key in draining else 'drains'}" for key in keys)
+
+    app.do(work, app.told)
+
+
+@verb("label", "node", "labels", key="t", bulk=True)
+def label(app: WinslowApp, keys: Sequence[str]) -> None:
+    """Add and remove labels."""
+
+    def send(values: Mapping[str, str]) -> None:
+        words = values["labels"].split()
+        for key in keys:
+            app.client.node_wishes.label(
+                key,
+                add=[word for word in words if not word.endswith("-")],
+                remove=[word[:-1] for word in words if word.endswith("-")],
+            )
+
+    field = Field("labels", "labels", required=True, placeholder="new ones, and old- to remove one")
+    app.push_screen(Form(f"Labels of {', '.join(keys)}", [field], send))
+
+
+@verb("forget", "node", "forget for good")
+def forget(app: WinslowApp, keys: Sequence[str]) -> None:
+    """Remove a node that is gone for good."""
+
+    def answered(yes: bool | None) -> None:
+        if yes:
+            app.do(
+                lambda: app.client.node_wishes.forget(keys[0]), lambda _: app.told(f"{keys[0]} is forgotten")
+            )
+
+    text = f"Forget node {keys[0]} for good?\nWhat it held counts as lost at once."
+    app.push_screen(Question(text, name=keys[0]), answered)
+
+
+class NodesScreen(SiteScreen):
+    """One row a node; samples are listened to while the screen is shown."""
+
+    view = "nodes"
+    AUTO_FOCUS = "#body"
+    BINDINGS: ClassVar[list[BindingType]] = [*verbs.bindings("node")]
+    _samples: Stream | None = None
+
+    def body(self) -> Iterable[Widget]:
+        yield VirtualTable(noderows.COLUMNS, self._row, empty="no node yet: winslow agent", id="body")
+
+    @property
+    def table(self) -> VirtualTable:
+        return self.query_one("#body", VirtualTable)
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        return ("node", "site")
+
+    def things(self, kind: Kind) -> list[str]:
+        return self.table.chosen if kind == "node" else []
+
+    def on_screen_resume(self) -> None:
+        super().on_screen_resume()
+        if self._samples is None:
+            self._samples = self.winslow.watch_.stream(topics.NODE_METRICS, size=1)
+
+    def on_screen_suspend(self) -> None:
+        if self._samples is not None:
+            self.winslow.watch_.end(self._samples)
+            self._samples = None
+
+    def _row(self, key: str) -> tuple[Cell, ...]:
+        return node_row(self.winslow, key).cells()
+
+    def caught_up(self) -> None:
+        self.filtered()
+        self.table.refresh()
+
+    def changed(self, changes: Changes) -> None:
+        if changes.nodes:
+            self.filtered()
+        for key in changes.nodes:
+            self.table.changed(key)
+
+    def filtered(self) -> None:
+        wanted = filtering.parse(self.filter_text, fields=noderows.FIELDS)
+        rows = self.site.nodes
+        self.table.show([key for key in sorted(rows) if wanted.holds(NodeRow(rows[key]).fields())])
+
+    @on(VirtualTable.Chosen)
+    def _open(self, event: VirtualTable.Chosen) -> None:
+        self.app.push_screen(NodeScreen(event.key))
+
+
+class NodeScreen(SiteScreen):
+    """What one node is, and how it fared."""
+
+    view = "nodes"
+    DEFAULT_CSS = """
+    NodeScreen #body { padding: 1 2; height: 1fr; overflow-y: auto; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [*verbs.bindings("node")]
+
+    def __init__(self, node: str) -> None:
+        super().__init__()
+        self.node = node
+        self._samples: Stream | None = None
+
+    def body(self) -> Iterable[Widget]:
+        yield Static(id="body", markup=False)
+
+    def crumbs(self) -> tuple[str, ...]:
+        return ("Nodes", self.node)
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        return ("node", "site")
+
+    def things(self, kind: Kind) -> list[str]:
+        return [self.node] if kind == "node" else []
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self._samples = self.winslow.watch_.stream(topics.NODE_METRICS, size=1)
+
+    def on_unmount(self) -> None:
+        if self._samples is not None:
+            self.winslow.watch_.end(self._samples)
+
+    def caught_up(self) -> None:
+        self._show()
+
+    def changed(self, changes: Changes) -> None:
+        if self.node in changes.nodes:
+            self._show()
+
+    def _show(self) -> None:
+        state = self.site.nodes.get(self.node)
+        if state is None:
+            self.query_one("#body", Static).update(Content(f"node {self.node} is gone"))
+            return
+        lines = [f"{name:<11} {value}" for name, value in noderows.facts(state)]
+        sample = self.site.samples.get(self.node)
+        if sample is not None:
+            lines += [
+                "",
+                "cores       " + "".join(noderows.curve([each], 1, top=100.0) for each in sample.cpus),
+            ]
+            lines += [
+                f"gpu {place}       {gpu.percent:.0f} %  {gpu.memory >> 20} of {gpu.memory_total >> 20} MiB"
+                + (f"  {gpu.temperature:.0f} °C" if gpu.temperature is not None else "")
+                for place, gpu in enumerate(sample.gpus)
+            ]
+        history = self.site.histories.get(self.node)
+        if history is not None:
+            width = max(10, min(120, self.size.width - 34))
+            lines += ["", "the last ten minutes"]
+            lines += [
+                f"{name:<11} {drawn}  {words}" for name, drawn, words in noderows.curves(history, width)
+            ]
+        self.query_one("#body", Static).update(Content("\n".join(lines)))
+
+
+def node_row(app: WinslowApp, key: str) -> NodeRow:
+    """A node's row as it is now."""
+    site = app.site
+    sampled = site.sampled.get(key)
+    age = time.monotonic() - sampled if sampled is not None else None
+    return NodeRow(site.nodes[key], site.samples.get(key), age)

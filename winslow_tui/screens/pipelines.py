@@ -1,0 +1,171 @@
+"""The pipeline definitions: a list, and the text of the one under the cursor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Static
+
+from winslow import terminal_text
+from winslow.errors import WinslowError
+from winslow.store.pipelines import PipelineHead
+from winslow_tui import filtering, verbs
+from winslow_tui.definition_editing import PipelineSubject
+from winslow_tui.definition_view import text_diff
+from winslow_tui.screens.base import SiteScreen
+from winslow_tui.screens.form import Question
+from winslow_tui.sitemodel import Changes
+from winslow_tui.verbs import Kind, verb
+from winslow_tui.widgets.table import Cell, Column, VirtualTable
+from winslow_tui.widgets.yamltext import highlighted
+
+if TYPE_CHECKING:
+    from winslow_tui.app import WinslowApp
+
+COLUMNS = (
+    Column("PIPELINE", 14, grow=3, rank=9),
+    Column("REV", 4, align="right", rank=8),
+    Column("BY", 8, grow=1, rank=5),
+    Column("APPLIED", 16, rank=4),
+)
+
+
+@verb("edit", "pipeline", "edit", key="e", shown=True)
+def edit(app: WinslowApp, keys: Sequence[str]) -> None:
+    """In the person's own editor; nothing invalid is stored and no text is lost."""
+    from winslow_tui.cli.editor import in_editor
+
+    with app.suspend():
+        try:
+            in_editor(PipelineSubject(app.client, keys[0]))
+        except WinslowError as error:
+            app.told(str(error), hint=error.hint, bad=True)
+
+
+@verb("delete", "pipeline", "delete", key="D")
+def delete(app: WinslowApp, keys: Sequence[str]) -> None:
+    """Remove a definition; projects go on with their copies."""
+
+    def answered(yes: bool | None) -> None:
+        if yes:
+            app.do(lambda: app.client.pipelines.delete(keys[0]), lambda _: app.told(f"{keys[0]} is deleted"))
+
+    text = f"Delete pipeline {keys[0]} and its history?\nProjects that use it go on with their own copies."
+    app.push_screen(Question(text), answered)
+
+
+class PipelinesScreen(SiteScreen):
+    """See the module."""
+
+    view = "pipelines"
+    AUTO_FOCUS = "#list"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *verbs.bindings("pipeline"),
+        Binding("v", "show('text')", "text", show=False),
+        Binding("h", "show('history')", "history"),
+        Binding("d", "show('diff')", "last change"),
+    ]
+    DEFAULT_CSS = """
+    PipelinesScreen #list { width: 46; max-width: 50%; border-right: solid $panel; }
+    PipelinesScreen #side { width: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
+    PipelinesScreen #text { width: auto; height: auto; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._heads: dict[str, PipelineHead] = {}
+        self._what = "text"
+
+    def body(self) -> Iterable[Widget]:
+        with Horizontal(id="body"):
+            yield VirtualTable(COLUMNS, self._row, empty="none yet: winslow pipeline apply", id="list")
+            with VerticalScroll(id="side"):
+                yield Static(id="text", markup=False)
+
+    @property
+    def table(self) -> VirtualTable:
+        return self.query_one("#list", VirtualTable)
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        return ("pipeline", "site")
+
+    def things(self, kind: Kind) -> list[str]:
+        return self.table.chosen if kind == "pipeline" else []
+
+    def focus_body(self) -> None:
+        self.table.focus()
+
+    def caught_up(self) -> None:
+        self.winslow.do(self.winslow.client.pipelines.heads, self._got)
+
+    def changed(self, changes: Changes) -> None:
+        if changes.pipelines:
+            self.caught_up()
+
+    def _got(self, heads: list[PipelineHead]) -> None:
+        self._heads = {head.name: head for head in heads}
+        if self.is_mounted:
+            self.filtered()
+            self.table.refresh()
+            self._read()
+
+    def filtered(self) -> None:
+        wanted = filtering.parse(self.filter_text, fields=("by",))
+        heads = self._heads.values()
+        self.table.show(
+            [each.name for each in heads if wanted.holds({"name": (each.name,), "by": (each.by,)})]
+        )
+
+    def _row(self, key: str) -> tuple[Cell, ...]:
+        head = self._heads[key]
+        return (
+            Cell(head.name),
+            Cell(str(head.revision)),
+            Cell(terminal_text.line(head.by), dim=True),
+            Cell(terminal_text.line(head.updated[:16].replace("T", " ")), dim=True),
+        )
+
+    @on(VirtualTable.Moved, "#list")
+    def _read(self) -> None:
+        name, what, client = self.table.current, self._what, self.winslow.client
+        if name is None:
+            self.query_one("#text", Static).update(Content(""))
+            return
+
+        def work() -> Content:
+            if what == "history":
+                lines = [
+                    f"revision {head.revision:<4} {head.by:<12} {head.updated}"
+                    for head in client.pipelines.history(name)
+                ]
+                return Content(terminal_text.block("\n".join(lines)))
+            newest = client.pipelines.text(name)
+            if what == "diff":
+                revisions = [head.revision for head in client.pipelines.history(name)]
+                older = [number for number in revisions if number < newest.head.revision]
+                if not older:
+                    return Content("there is only one revision")
+                before = client.pipelines.text(name, revision=max(older))
+                return Content(terminal_text.block("\n".join(text_diff(before, newest)) or "no difference"))
+            return highlighted(newest.text)
+
+        def show(content: Content) -> None:
+            if self.is_mounted and self.table.current == name:
+                self.query_one("#text", Static).update(content)
+
+        self.winslow.do(work, show)
+
+    def action_show(self, what: str) -> None:
+        self._what = "text" if self._what == what else what
+        self._read()
+
+    @on(VirtualTable.Chosen)
+    def _side(self) -> None:
+        self.query_one("#side").focus()
