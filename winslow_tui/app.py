@@ -13,11 +13,12 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from winslow import terminal_text
-from winslow.config import Config
+from winslow.config import Config, state_folder
 from winslow.errors import WinslowError
 from winslow_tui.client import Client
 from winslow_tui.screens.activity import ActivityScreen
 from winslow_tui.screens.base import VIEWS, SiteScreen
+from winslow_tui.screens.files import FilesScreen
 from winslow_tui.screens.nodes import NodesScreen
 from winslow_tui.screens.pipelines import PipelinesScreen
 from winslow_tui.screens.project import ProjectScreen
@@ -25,8 +26,12 @@ from winslow_tui.screens.projects import ProjectsScreen
 from winslow_tui.sitemodel import SiteModel
 from winslow_tui.sitewatch import SiteWatch
 from winslow_tui.themes import DARK, MONOCHROME, THEMES
+from winslow_tui.transfers import Transfers
 
 PAINT_SECONDS = 0.1
+MOST_COPIED = 56_000
+"""Bytes for the clipboard: about 75,000 once encoded, which is what terminals take."""
+
 T = TypeVar("T")
 
 
@@ -38,6 +43,7 @@ class WinslowApp(App[None]):
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
         "projects": ProjectsScreen,
         "nodes": NodesScreen,
+        "files": FilesScreen,
         "pipelines": PipelinesScreen,
         "activity": ActivityScreen,
     }
@@ -58,6 +64,7 @@ class WinslowApp(App[None]):
         self.readonly = readonly
         self.site = SiteModel(clock=time.monotonic)
         self.watch_ = SiteWatch(config, client)
+        self.transfers = Transfers(client, remembered=state_folder() / "transfers.json")
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = MONOCHROME.name if os.environ.get("NO_COLOR") else DARK.name
@@ -73,6 +80,7 @@ class WinslowApp(App[None]):
         self.set_interval(1.0, self._frame)
 
     def on_unmount(self) -> None:
+        self.transfers.close()
         self.watch_.close()
 
     def _drain(self) -> None:
@@ -120,6 +128,13 @@ class WinslowApp(App[None]):
         """Show a sentence for a while."""
         shown = terminal_text.block(text + (f"\n{hint}" if hint else ""))
         self.notify(shown, severity="error" if bad else "information", markup=False, timeout=10 if bad else 5)
+
+    def copy(self, text: str) -> None:
+        """Into the clipboard of the person's terminal (OSC 52), where it is not too long for that."""
+        if len(text.encode()) > MOST_COPIED:
+            self.told("too long to be copied", hint="save it to a file instead: ctrl+s", bad=True)
+        else:
+            self.copy_to_clipboard(text)
 
     # -- going somewhere
 

@@ -114,7 +114,11 @@ class SiteScreen(Screen[None]):
                 ),
                 *self._counts(),
             ],
-            [*([Part("read only  ", "busy")] if self.winslow.readonly else []), Part(_me(), "dim")],
+            [
+                *self._transfers(),
+                *([Part("read only  ", "busy")] if self.winslow.readonly else []),
+                Part(_me(), "dim"),
+            ],
         )
         told = self.query_one("#filter", Input).value
         crumbs = self.crumbs()
@@ -146,6 +150,15 @@ class SiteScreen(Screen[None]):
                     (Part(f"{number} {'needs you' if word == 'need you' and number == 1 else word}", style),)
                 )
         return shown
+
+    def _transfers(self) -> list[Part]:
+        running = self.winslow.transfers.running
+        if not running:
+            return []
+        total, done = sum(each.total for each in running), sum(each.done for each in running)
+        return [
+            Part(f"⇅ {len(running)} {100 * done / total:.0f}%  " if total else f"⇅ {len(running)}  ", "busy")
+        ]
 
     def _hints(self) -> list[tuple[Part, ...]]:
         shown: list[tuple[Part, ...]] = []

@@ -9,24 +9,29 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Static
 
 from winslow import lineage, terminal_text
+from winslow.definition_yaml import write
 from winslow.lifecycle import ProjectState, state_of
 from winslow.project import Project, Run
-from winslow_tui import verbs
+from winslow_tui import runfacts, verbs
 from winslow_tui.logfeed import LogFeed
 from winslow_tui.projectrows import duration
+from winslow_tui.screens import steering as _steering  # noqa: F401  adds its verbs
 from winslow_tui.screens.base import SiteScreen
+from winslow_tui.screens.files import look, open_file
 from winslow_tui.sitemodel import Changes
 from winslow_tui.themes import glyph
 from winslow_tui.verbs import Kind
+from winslow_tui.widgets.browser import Browser
 from winslow_tui.widgets.frame import Line, Part
 from winslow_tui.widgets.logview import LogView
 from winslow_tui.widgets.table import Cell, Column, VirtualTable
+from winslow_tui.widgets.yamltext import highlighted
 
 TABS = ("log", "files", "settings", "metrics", "facts")
 RUNS = (
@@ -52,7 +57,7 @@ class ProjectScreen(SiteScreen):
         Binding("left_square_bracket", "run(-1)", "run before", key_display="[", show=False),
         Binding("right_square_bracket", "run(1)", "run after", key_display="]", show=False),
         Binding("tab", "other_side", "other side", show=False),
-        *verbs.bindings("run", "project"),
+        *verbs.bindings("run", "project", "file"),
     ]
     DEFAULT_CSS = """
     ProjectScreen #body { height: 1fr; }
@@ -93,19 +98,26 @@ class ProjectScreen(SiteScreen):
 
     def tabs(self) -> Iterable[Widget]:
         """What the tabs beside the log show."""
-        for name in TABS[1:]:
-            yield Static(id=name, markup=False)
+        yield Browser(
+            lambda where: look(self.winslow, where),
+            lambda work, done, failed: self.winslow.do(work, done, failed=failed),
+            id="files",
+        )
+        for name in TABS[2:]:
+            yield VerticalScroll(Static(id=f"{name}-text", markup=False), id=name)
 
     def compose(self) -> ComposeResult:
         yield from super().compose()
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
-        return ("run", "project", "site")
+        return ("file", "run", "project", "site") if self.tab == "files" else ("run", "project", "site")
 
     def things(self, kind: Kind) -> list[str]:
         if kind == "project":
             return [self.project_id]
+        if kind == "file":
+            return self.query_one(Browser).chosen if self.tab == "files" else []
         return [f"{self.project_id}#{key}" for key in self.runs.chosen] if kind == "run" else []
 
     def crumbs(self) -> tuple[str, ...]:
@@ -253,12 +265,16 @@ class ProjectScreen(SiteScreen):
         self.tab = name
         self.query_one("#content", ContentSwitcher).current = name
         self._draw_tab()
+        if name == "files":
+            self.query_one("#entries").focus()
+        self.draw_frame()
 
     def action_run(self, by: int) -> None:
         self.runs.action_move(-by)
 
     def action_other_side(self) -> None:
-        runs, shown = self.runs, self.query_one(f"#{self.tab}")
+        runs = self.runs
+        shown = self.query_one("#entries" if self.tab == "files" else f"#{self.tab}")
         (shown if runs.has_focus and shown.can_focus else runs).focus()
 
     @on(VirtualTable.Moved, "#runs")
@@ -279,7 +295,44 @@ class ProjectScreen(SiteScreen):
         run = self.run
         if self.tab == "log":
             self._feed_log(run)
+        elif self.tab == "files":
+            self.query_one(Browser).set_roots(self._roots())
+        elif self.tab == "settings" and self.document is not None:
+            self.query_one("#settings-text", Static).update(settings(self.document))
+        elif self.tab == "facts" and self.document is not None and run is not None:
+            self._read_facts(self.document, run)
         self._tick()
+
+    def _read_facts(self, project: Project, run: Run) -> None:
+        def work() -> str:
+            told = runfacts.facts(project, run, left=self.winslow.client.runs.left(project, run))
+            return "\n".join(f"{name:<16} {value}" for name, value in runfacts.fields(told).items() if value)
+
+        def show(text: str) -> None:
+            if self.is_mounted and self.run is not None and self.run.n == run.n:
+                self.query_one("#facts-text", Static).update(_plain(text))
+
+        self.winslow.do(work, show)
+
+    def _roots(self) -> list[tuple[str, str]]:
+        """Where files of the project are."""
+        project = self.document
+        if project is None:
+            return []
+        roots = [
+            (f"{project.id}:input/", "what was uploaded for it"),
+            (f"{project.id}:output/", "its results so far"),
+            (f"{project.id}#next:", "what the next run takes over; it can be changed"),
+        ]
+        for run in reversed(project.runs):
+            where = "live, on its node" if run.state.held else "stale" if run.n in self._stale else ""
+            if run.manifests.workspace or run.state.held:
+                roots.append((f"{project.id}#{run.n}:", f"workspace of {run.stage.name} {where}".rstrip()))
+        return roots
+
+    @on(Browser.Opened)
+    def _open_file(self, event: Browser.Opened) -> None:
+        open_file(self.winslow, event.where, event.file)
 
     def _feed_log(self, run: Run | None) -> None:
         attempt = run.attempt if run else None
@@ -333,6 +386,26 @@ class ProjectScreen(SiteScreen):
         if feed is not None and feed.problem:
             parts.append((Part(terminal_text.line(feed.problem), "bad"),))
         below.show(parts)
+
+
+def settings(project: Project) -> Content:
+    """What the project itself is set to, and its own copy of the pipeline."""
+    copy = project.pipeline
+    edited = ", changed since" if copy.edited else ""
+    lines = [
+        f"id            {project.id}",
+        f"author        {project.author}",
+        f"participants  {', '.join(project.participants)}",
+        f"tags          {', '.join(project.tags)}",
+        f"priority      {project.priority}",
+        f"comment       {project.comment}",
+        "",
+        *(f"env {name}={value}" for name, value in project.env.items()),
+        "",
+        f"# its own copy of {project.source}, revision {copy.source_revision}{edited}",
+        write(copy.definition),
+    ]
+    return highlighted("\n".join(lines))
 
 
 def _plain(text: str) -> Content:

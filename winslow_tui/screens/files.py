@@ -1,0 +1,347 @@
+"""The resources, and what every file view has: verbs for files, their preview, and the transfers under way."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widget import Widget
+from textual.widgets import Static
+
+from winslow import address, terminal_text
+from winslow.errors import WinslowError
+from winslow.placement import size_text
+from winslow.workspace import EntryType
+from winslow_tui import filing, filtering, livefiles, verbs, workspace_editing
+from winslow_tui.filing import File
+from winslow_tui.projectrows import bar, duration
+from winslow_tui.screens.base import SiteScreen
+from winslow_tui.screens.form import Field, Form, Question
+from winslow_tui.transfers import State, Transfer
+from winslow_tui.verbs import Kind, verb
+from winslow_tui.widgets.browser import Browser
+from winslow_tui.widgets.table import Cell, Column, VirtualTable
+
+if TYPE_CHECKING:
+    from winslow_tui.app import WinslowApp
+
+PREVIEW = 256 << 10  # bytes of a file that are looked at
+LINK_SECONDS = 3600
+_STATES = {
+    State.WAITING: ("◐", "waiting"),
+    State.RUNNING: ("●", "running"),
+    State.DONE: ("✓", "succeeded"),
+    State.FAILED: ("✗", "failed"),
+    State.STOPPED: ("‖", "paused"),
+}
+
+
+def look(app: WinslowApp, where: str) -> list[File]:
+    """One level of what is at an address; of a run that a node has, as it is there now. Blocks."""
+    place = address.parse(where)
+    project = app.client.project(place.project) if place.project else None
+    return livefiles.look(app.client, place, project, deep=False)
+
+
+def browser(app: WinslowApp) -> Browser | None:
+    """The file view that is shown."""
+    found = app.screen.query(Browser)
+    return found.first() if found else None
+
+
+@verb("upload", "file", "upload", key="u", shown=True)
+def upload(app: WinslowApp, keys: Sequence[str]) -> None:
+    """Send a file or a folder to where one is looking."""
+    view = browser(app)
+    into = view.at if view and view.at else (keys[0] if keys else "res:")
+    into = into if into.endswith((":", "/")) else into + "/"
+
+    def send(values: Mapping[str, str]) -> Transfer:
+        address.parse(values["to"])
+        return app.transfers.send(values["file"].strip().strip("'\""), values["to"])
+
+    fields = (
+        Field(
+            "file", "file or folder here", required=True, placeholder="a path; drop a file on the terminal"
+        ),
+        Field("to", "to", value=into, required=True),
+    )
+    app.push_screen(Form("Upload", fields, send, done=lambda _: app.told("on its way: T shows it")))
+
+
+@verb("download", "file", "download", key="d", shown=True, bulk=True, changes=False)
+def download(app: WinslowApp, keys: Sequence[str]) -> None:
+    """Fetch what is marked into a folder here."""
+
+    def send(values: Mapping[str, str]) -> None:
+        for key in keys:
+            app.transfers.fetch(key, values["to"])
+
+    field = Field("to", "into the folder", value=".", required=True)
+    title = f"Download {keys[0] if len(keys) == 1 else f'{len(keys)} files'}"
+    app.push_screen(Form(title, [field], send, done=lambda _: app.told("on its way: T shows it")))
+
+
+@verb("remove", "file", "remove", key="D", bulk=True)
+def remove(app: WinslowApp, keys: Sequence[str]) -> None:
+    """Remove from the resources, a project's input, or what the next run takes over."""
+
+    def work() -> int:
+        count = 0
+        for key in keys:
+            where = address.parse(key)
+            project = app.client.project(where.project) if where.project else None
+            if project is not None and where.place == "next":
+                count += workspace_editing.remove(app.client.link, project, [where], deep=where.folder)[1]
+            else:
+                count += filing.remove(app.client.store, where, project, deep=where.folder)
+        return count
+
+    def done(count: int) -> None:
+        app.told(f"{count} file{'s' if count != 1 else ''} removed")
+        if (view := browser(app)) is not None:
+            view.refresh_files()
+
+    def answered(yes: bool | None) -> None:
+        if yes:
+            app.do(work, done)
+
+    app.push_screen(Question(f"Remove {keys[0] if len(keys) == 1 else f'{len(keys)} things'}?"), answered)
+
+
+@verb("link", "file", "copy a link", key="y", changes=False)
+def link(app: WinslowApp, keys: Sequence[str]) -> None:
+    """Copy a link that anybody can read the file by, for an hour."""
+
+    def work() -> str:
+        where = address.parse(keys[0])
+        project = app.client.project(where.project) if where.project else None
+        found = [file for file in filing.find(app.client.store, where, project, deep=False) if file.key]
+        if not found:
+            raise WinslowError(f"{keys[0]}: only a file that is in the store has a link")
+        return app.client.store.presigned_get(found[0].key, seconds=LINK_SECONDS)
+
+    def done(url: str) -> None:
+        app.copy(url)
+        app.told("a link that works for an hour is copied")
+
+    app.do(work, done)
+
+
+@verb("transfers", "site", "transfers", key="T")
+def transfers(app: WinslowApp, _keys: Sequence[str]) -> None:
+    """Show what is under way."""
+    app.push_screen(TransfersScreen())
+
+
+class FilesScreen(SiteScreen):
+    """The resources that all projects share."""
+
+    view = "files"
+    AUTO_FOCUS = "#entries"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "filter", "filter", key_display="/"),
+        *verbs.bindings("file", "site"),
+    ]
+
+    def body(self) -> Iterable[Widget]:
+        yield Browser(
+            lambda where: look(self.winslow, where),
+            lambda work, done, failed: self.winslow.do(work, done, failed=failed),
+            id="body",
+        )
+
+    @property
+    def browser(self) -> Browser:
+        return self.query_one(Browser)
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        return ("file", "site")
+
+    def things(self, kind: Kind) -> list[str]:
+        return self.browser.chosen or [self.browser.at or "res:"] if kind == "file" else []
+
+    def focus_body(self) -> None:
+        self.browser.table.focus()
+
+    def caught_up(self) -> None:
+        if self.browser.at is None:
+            self.browser.go("res:")
+        else:
+            self.browser.refresh_files()
+
+    def filtered(self) -> None:
+        wanted = filtering.parse(self.filter_text, fields=())
+        self.browser.narrow(lambda name: wanted.holds({"name": (name,)}))
+
+    @on(Browser.Opened)
+    def _open(self, event: Browser.Opened) -> None:
+        open_file(self.winslow, event.where, event.file)
+
+
+def open_file(app: WinslowApp, where: str, file: File) -> None:
+    """Show the beginning of a file, or what is known of it."""
+
+    def work() -> bytes:
+        if file.kind is not EntryType.FILE or not file.key:
+            return b""
+        return app.client.store.get_range(file.key, 0, PREVIEW)
+
+    def done(data: bytes) -> None:
+        app.push_screen(Preview(where, file, preview(file, data)))
+
+    app.do(work, done)
+
+
+def preview(file: File, data: bytes) -> str:
+    """A file's beginning as text for a screen: CSV in columns, text as it is, of anything else its facts."""
+    facts = [
+        f"size      {size_text(file.size)} ({file.size:,} bytes)",
+        f"modified  {file.modified}" if file.modified else "",
+        f"sha256    {file.sha256}" if file.sha256 else "",
+        f"link to   {file.target}" if file.target else "",
+    ]
+    head = "\n".join(fact for fact in facts if fact) + "\n\n"
+    if not data:
+        return head + ("(empty)" if file.kind is EntryType.FILE and not file.size else "")
+    if b"\0" in data[:4096]:
+        return head + "(not a text)\n\n" + _hex(data[:256])
+    text = data.decode("utf-8", "replace")
+    if file.path.endswith((".csv", ".tsv")):
+        text = _columns(text, "\t" if file.path.endswith(".tsv") else ",")
+    return head + text + ("\n…" if len(data) < file.size else "")
+
+
+def _columns(text: str, delimiter: str) -> str:
+    try:
+        rows = list(csv.reader(io.StringIO(text), delimiter=delimiter))[:500]
+    except csv.Error:
+        return text
+    widths: dict[int, int] = {}
+    for row in rows:
+        for place, cell in enumerate(row):
+            widths[place] = min(30, max(widths.get(place, 0), len(cell)))
+    return "\n".join(
+        "  ".join(cell[:30].ljust(widths[place]) for place, cell in enumerate(row)) for row in rows
+    )
+
+
+def _hex(data: bytes) -> str:
+    return "\n".join(data[at : at + 16].hex(" ") for at in range(0, len(data), 16))
+
+
+class Preview(ModalScreen[None]):
+    """The beginning of a file."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "close", "close"),
+        Binding("j", "down", "down", show=False),
+        Binding("k", "up", "up", show=False),
+    ]
+    DEFAULT_CSS = """
+    Preview { align: center middle; }
+    Preview #preview { width: 95%; height: 90%; background: $surface; border: round $primary; padding: 0 1; }
+    Preview Static { width: auto; }
+    """
+
+    def __init__(self, where: str, file: File, text: str) -> None:
+        super().__init__()
+        self._where, self._file, self._shown = where, file, text
+
+    def compose(self) -> Iterable[Widget]:
+        with VerticalScroll(id="preview") as box:
+            box.border_title = Content(terminal_text.line(self._where)).markup
+            yield Static(Content(terminal_text.block(self._shown)))
+
+    def on_mount(self) -> None:
+        self.query_one("#preview").focus()
+
+    def action_down(self) -> None:
+        self.query_one("#preview").scroll_down(animate=False)
+
+    def action_up(self) -> None:
+        self.query_one("#preview").scroll_up(animate=False)
+
+    def action_close(self) -> None:
+        self.dismiss()
+
+
+class TransfersScreen(SiteScreen):
+    """What is on its way, and what was left."""
+
+    AUTO_FOCUS = "#body"
+    COLUMNS = (
+        Column("", 1, rank=9),
+        Column("STATE", 9, rank=8),
+        Column("PROGRESS", 15, rank=7),
+        Column("RATE", 10, align="right", rank=5),
+        Column("LEFT", 6, align="right", rank=4),
+        Column("WHAT", 30, grow=4, rank=9),
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("x", "stop", "stop"),
+        Binding("r", "again", "go on"),
+        Binding("D", "forget", "forget"),
+    ]
+
+    def body(self) -> Iterable[Widget]:
+        yield VirtualTable(self.COLUMNS, self._row, empty="nothing is on its way", id="body")
+
+    @property
+    def table(self) -> VirtualTable:
+        return self.query_one("#body", VirtualTable)
+
+    def crumbs(self) -> tuple[str, ...]:
+        return ("Transfers",)
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self._version = -1
+        self.set_interval(0.25, self._poll)
+
+    def _poll(self) -> None:
+        found = self.winslow.transfers
+        if found.version != self._version:
+            self._version = found.version
+            self.table.show(list(reversed(found.all)))
+            self.table.refresh()
+
+    def _row(self, key: str) -> tuple[Cell, ...]:
+        transfer = self.winslow.transfers.all[key]
+        sign, style = _STATES[transfer.state]
+        arrow = "→" if transfer.direction == "send" else "←"
+        left = transfer.left if not transfer.state.over else None
+        what = f"{transfer.local} {arrow} {transfer.remote}"
+        if transfer.problem:
+            what += f": {transfer.problem}"
+        return (
+            Cell(sign, state=style),
+            Cell(transfer.state.value, state=style),
+            Cell(bar(transfer.percent)),
+            Cell(f"{size_text(int(transfer.rate))}/s" if transfer.rate and not transfer.state.over else ""),
+            Cell(duration(left) if left is not None else ""),
+            Cell(terminal_text.line(what)),
+        )
+
+    def _chosen(self) -> list[Transfer]:
+        return [self.winslow.transfers.all[key] for key in self.table.chosen]
+
+    def action_stop(self) -> None:
+        for transfer in self._chosen():
+            self.winslow.transfers.stop(transfer)
+
+    def action_again(self) -> None:
+        for transfer in self._chosen():
+            self.winslow.transfers.again(transfer)
+
+    def action_forget(self) -> None:
+        for transfer in self._chosen():
+            self.winslow.transfers.forget(transfer)
