@@ -19,6 +19,7 @@ from winslow_tui.client import Client
 from winslow_tui.screens.activity import ActivityScreen
 from winslow_tui.screens.base import VIEWS, SiteScreen
 from winslow_tui.screens.files import FilesScreen
+from winslow_tui.screens.first_run import FirstRun
 from winslow_tui.screens.nodes import NodesScreen
 from winslow_tui.screens.pipelines import PipelinesScreen
 from winslow_tui.screens.project import ProjectScreen
@@ -57,25 +58,51 @@ class WinslowApp(App[None]):
         Binding("ctrl+r", "refresh_all", "refresh", show=False),
     ]
 
-    def __init__(self, config: Config, client: Client, *, readonly: bool = False) -> None:
+    def __init__(self, load: Callable[[], Config], *, readonly: bool = False) -> None:
         super().__init__()
-        self.config = config
-        self.client = client
+        self._load = load
         self.readonly = readonly
-        self.site = SiteModel(clock=time.monotonic)
-        self.watch_ = SiteWatch(config, client)
-        self.transfers = Transfers(client, remembered=state_folder() / "transfers.json")
+        self.set_up(load())
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = MONOCHROME.name if os.environ.get("NO_COLOR") else DARK.name
+
+    def set_up(self, config: Config) -> None:
+        """Begin with a configuration; nothing is connected before `begin`."""
+        self.config = config
+        self.client = Client(config)
+        self.site = SiteModel(clock=time.monotonic)
+        self.watch_ = SiteWatch(config, self.client)
+        self.transfers = Transfers(self.client, remembered=state_folder() / "transfers.json")
+
+    @property
+    def configured(self) -> bool:
+        """Whether anything says where broker and store are."""
+        settings = self.config.settings
+        return bool(settings.broker.url and settings.store.url)
+
+    def try_again(self) -> None:
+        """Read the configuration again, and begin once it says enough."""
+        config = self._load()
+        if config.settings.broker.url and config.settings.store.url:
+            self.transfers.close()
+            self.set_up(config)
+            self.begin()
+
+    def begin(self) -> None:
+        """Listen to the site and show it."""
+        self.watch_.start()
+        self.switch_mode("projects")
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """So that the styles hold with a theme that knows nothing of states."""
         return DARK.variables
 
     def on_mount(self) -> None:
-        self.watch_.start()
-        self.switch_mode("projects")
+        if self.configured:
+            self.begin()
+        else:
+            self.push_screen(FirstRun())
         self.set_interval(PAINT_SECONDS, self._drain)
         self.set_interval(1.0, self._frame)
 

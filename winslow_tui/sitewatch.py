@@ -117,7 +117,8 @@ class SiteWatch:
     def close(self) -> None:
         """End the thread; waits a moment for a clean goodbye."""
         self._call(lambda: self._stop.set() if self._stop else None)
-        self._thread.join(timeout=3.0)
+        if self._thread.is_alive():
+            self._thread.join(timeout=3.0)
 
     def take(self) -> News:
         """What is new. The caller keeps it: it is told once."""

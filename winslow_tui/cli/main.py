@@ -33,13 +33,14 @@ from winslow_tui.cli import (
     watch,
 )
 from winslow_tui.cli.context import Flags
+from winslow_tui.cli.context import config as settings_of
 from winslow_tui.cli.output import say
 
 app = typer.Typer(
     name="winslow",
     help="Runs a team's long computations: pipelines of container stages on the workstations you have.",
     epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 conflict, 5 broker or store unreachable.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -64,12 +65,21 @@ def root(
     store: Annotated[
         str | None, typer.Option("--store", help="the store's URL, http://HOST:PORT/BUCKET")
     ] = None,
+    readonly: Annotated[
+        bool, typer.Option("--readonly", help="without a command: show everything, change nothing")
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="show it")
     ] = False,
 ) -> None:
-    """Runs a team's long computations: pipelines of container stages on the workstations you have."""
+    """Runs a team's long computations: pipelines of container stages on the workstations you have.
+
+    Without a command it opens the full-screen program."""
     ctx.obj = Flags(config=config, site=site, broker=broker, store=store)
+    if ctx.invoked_subcommand is None:
+        from winslow_tui.cli.screen import screen
+
+        screen(lambda: settings_of(ctx), readonly=readonly)
 
 
 app.add_typer(pipeline.app, name="pipeline")
