@@ -120,9 +120,10 @@ class WorkspaceEdited(_Event):
 
 
 class WorkspaceRestored(_Event):
-    """Drop what was edited: the next run takes over what the run before it left."""
+    """Drop what was edited, its `manifest` (key): the next run takes over what the run before it left."""
 
     kind: Literal["workspace_restored"] = "workspace_restored"
+    manifest: str
 
 
 # -- a person changes the project

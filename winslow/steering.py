@@ -231,12 +231,20 @@ def edit_workspace(project: Project, event: WorkspaceEdited) -> Project:
 
 
 def restore_workspace(project: Project, event: WorkspaceRestored) -> Project:
-    """Drop what was edited. Raises Refused where nothing was."""
-    if project.edited is not None:
-        return project.changed(edited=None)
-    if project.initial is not None and not any(run.workspace_from == 0 for run in project.runs):
-        return project.changed(initial=None)
-    raise Refused(f"{project.id}: no files were changed for the next run")
+    """Drop what was edited. Raises Refused where nothing was, Conflict where it is no longer what the person saw:
+    others have changed it, or a run has taken it over."""
+    last = project.edited
+    if last is None and not any(run.workspace_from == 0 for run in project.runs):
+        last = project.initial
+    if last is None and not event.manifest:
+        raise Refused(f"{project.id}: no files were changed for the next run")
+    if last is None or last.manifest != event.manifest:
+        told = _by(last.by, last.at) if last else ": a run has taken them over"
+        raise Conflict(
+            f"{project.id}: the files for the next run are no longer those you saw{told}",
+            hint="nothing was changed: look at them, and repeat it",
+        )
+    return project.changed(**{"edited" if last is project.edited else "initial": None})
 
 
 def next_workspace(project: Project) -> tuple[str, int, str]:

@@ -127,10 +127,13 @@ def remove(link: Link, project: Project, places: Sequence[Address], *, deep: boo
 
 
 def restore(link: Link, project: Project) -> Project:
-    """Drop every change: the next run takes over what was left to it. Raises Refused where there is none."""
-    last = project.edited or project.initial
-    restored = link.change(project.id, WorkspaceRestored(**link.stamp()))
+    """Drop every change: the next run takes over what was left to it. Raises Refused where there is none, Conflict
+    where others have changed it since `project` was read."""
+    last = project.edited
+    if last is None and not any(run.workspace_from == 0 for run in project.runs):
+        last = project.initial
     key = last.manifest if last else ""
+    restored = link.change(project.id, WorkspaceRestored(manifest=key, **link.stamp()))
     in_use = {run.workspace_edited for run in restored.runs}
     while key and key not in in_use:
         prefix = layout.edit_of_manifest(project.id, key)

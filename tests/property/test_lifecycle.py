@@ -242,9 +242,13 @@ class Lifecycle(RuleBasedStateMachine):
             assert outdated or self.project.active
 
     @precondition(lambda self: self.project.edited is not None or self.project.initial is not None)
-    @rule()
-    def restore_workspace(self) -> None:
-        self.attempt("workspace_restored")
+    @rule(outdated=st.booleans())
+    def restore_workspace(self, outdated: bool) -> None:
+        last = self.project.edited or self.project.initial
+        assert last is not None
+        if self.attempt("workspace_restored", manifest="old" if outdated else last.manifest):
+            assert not outdated
+            assert last not in (self.project.edited, self.project.initial)
 
     # -- a person changes the project
 

@@ -253,6 +253,20 @@ def test_files_changed_for_the_next_run_are_taken_over_once() -> None:
     assert story.start("track").workspace_edited == ""
 
 
+def test_dropping_changed_files_never_drops_what_a_run_took_over_meanwhile() -> None:
+    story = Story()
+    story.send("workspace_edited", manifest="zero", base=0)
+    story.start("detect", advance="single")
+    story.end()
+    story.send("workspace_edited", manifest="edit", base=1, parent="m1")
+    story.start()  # takes it over, while somebody wants to drop it
+    with pytest.raises(Conflict, match="a run has taken them over"):
+        story.send("workspace_restored", manifest="edit")
+    assert story.project.initial is not None
+    with pytest.raises(Refused, match="no files were changed"):
+        story.send("workspace_restored", manifest="")
+
+
 def test_files_put_before_anything_ran_are_run_0_for_good() -> None:
     story = Story()
     assert steering.next_workspace(story.project) == ("detect", 0, "")
