@@ -161,7 +161,7 @@ class Attempt:
         except (NotFound, InvalidInput, Conflict) as error:
             held.telling.event("failed", str(error))
             return failed(Reason.INPUT_MISSING, str(error))
-        await watching.watch(held)
+        await watching.watch(held, seen=step.order < Step.STARTED.order)
         return self._judge()
 
     def _judge(self) -> Outcome:

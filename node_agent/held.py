@@ -136,9 +136,9 @@ class Held:
         event = event.model_copy(update={"at": journal.times.get(Step.STARTED.value, event.at)})
         await self.tell(event, past={RunState.RUNNING, RunState.COLLECTING})
 
-    async def tell_exited(self) -> None:
+    async def tell_exited(self, exit_code: int | None) -> None:
         """That its processes ended."""
-        event = Exited(**self.where(), exit_code=self.journal.exit_code)
+        event = Exited(**self.where(), exit_code=exit_code)
         await self.tell(event, past={RunState.COLLECTING})
 
     async def lose(self, detail: str) -> NoReturn:

@@ -25,13 +25,14 @@ FIRST_USAGE_SECONDS = 0.1
 """Between the first two samples; then twice as long each time, so that short stages have a peak, too."""
 
 
-async def watch(held: Held) -> None:
-    """Return when the exit stands in the journal and in the document, and all output is on disk.
+async def watch(held: Held, *, seen: bool) -> None:
+    """Return when the exit stands in the journal and in the document, and all output is on disk. `seen`: the
+    container was there just now.
 
     Raises Displaced, also after the container was lost.
     """
     async with matching(held) as lines:
-        await _Watch(held).run()
+        await _Watch(held).run(seen=seen)
         if lines is not None:
             await lines.finish()
 
@@ -39,7 +40,7 @@ async def watch(held: Held) -> None:
 async def make_up(held: Held) -> None:
     """An earlier agent wrote the exit down; the document and the log may not have all of it yet."""
     await held.tell_started()
-    await held.tell_exited()
+    await held.tell_exited(held.journal.exit_code)
     async with matching(held) as lines:
         if await held.gone(held.journal.container):
             held.telling.event("log", "the container is gone: the end of its log may be missing")
@@ -55,10 +56,10 @@ class _Watch:
         self._container = held.journal.container
         self._peak = held.journal.peak
 
-    async def run(self) -> None:
+    async def run(self, *, seen: bool) -> None:
         held, container = self._held, self._container
         tools, journal = held.tools, held.journal
-        if await held.gone(container):
+        if not seen and await held.gone(container):
             await held.lose(f"its container is gone from node {tools.node}")
         if journal.boot_id != tools.boot_id:
             await held.lose(f"node {tools.node} was rebooted")
@@ -66,11 +67,14 @@ class _Watch:
         shipping = asyncio.create_task(held.ship(container), name=f"log {journal.name}")
         measuring = asyncio.create_task(self._measure(), name=f"usage {journal.name}")
         telling = asyncio.create_task(held.tell_started(), name=f"started {journal.name}")
+        tasks = [shipping, measuring, telling]
         try:
             status = await self._ended(telling)
             held.telling.event(
                 "exited", f"exit code {status.exit_code}" + (" (out of memory)" if status.oom else "")
             )
+            told = asyncio.create_task(self._tell_end(telling, status), name=f"exited {journal.name}")
+            tasks.append(told)
             # What the stage wrote must outlive a power cut before the exit does (design 6).
             await held.blocking(lambda: sync_filesystem(tools.spools.parent))
             await held.record(
@@ -80,19 +84,22 @@ class _Watch:
                 peak=self._peak_of(status),
                 detail=held.journal.detail or status.error,
             )
-            await telling
-            await held.tell_exited()
+            await told
             await shipping
         except RuntimeFailure:
             if not await held.gone(container):
                 raise
             await held.lose(f"its container was removed from node {tools.node}")
         finally:
-            for task in (measuring, telling, shipping):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(measuring, telling, shipping, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             if held.journal.step is Step.STARTED:  # it may go on under another number
                 held.journal = held.journal.model_copy(update={"peak": self._peak})
+
+    async def _tell_end(self, telling: asyncio.Task[None], status: ContainerStatus) -> None:
+        await telling
+        await self._held.tell_exited(status.exit_code)
 
     async def _ended(self, telling: asyncio.Task[None]) -> ContainerStatus:
         """Wait for the end, and bring it about where a person or a limit wants that. Raises Displaced."""
