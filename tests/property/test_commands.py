@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from tests.faults.counter import VirtualTime, event_ids
 from tests.faults.store import Fault, FaultyStore
+from tests.unit import cli_projects as make
 from winslow import lifecycle
 from winslow.config import Config, Settings
 from winslow.errors import Conflict, NotFound, Refused, StoreUnreachable
 from winslow.events import Claimed, Disowned, Ended, Event, Exited, Lost, Started
-from winslow.project import Project, Tombstone
+from winslow.pipeline import Retention
+from winslow.project import PauseReason, Project, Tombstone
 from winslow.store import layout
 from winslow.store.documents import Documents
 from winslow.store.memory import MemoryStore
@@ -21,13 +25,15 @@ from winslow_tui.client import Client
 from winslow_tui.link import Link
 
 SEEDS = 1000
-COMMANDS = 14
+COMMANDS = 24
 TEXT = """
 name: two
+confirmation: always
 stages:
   - {name: one, image: i, retry: {max: 1, on: [node_lost, storage]}}
-  - {name: two, image: i}
+  - {name: two, image: i, require_env: [LANE]}
 """
+OFTEN = 20  # times that each command must have been acknowledged in all seeds
 
 
 class Everybody:
@@ -46,6 +52,7 @@ class Everybody:
         self.drawn = 0
         self.applied: list[str] = []
         self.refused: list[str] = []
+        self.acknowledged: Counter[str] = Counter()
 
     def fault(self, operation: str, key: str) -> Fault:
         if operation != "put" or self.rng.random() >= self.bad:
@@ -56,21 +63,31 @@ class Everybody:
         self.drawn += 1
         return f"event-{self.drawn}"
 
-    def command(self, call: Callable[[], object]) -> None:
-        """Its event's id goes to `applied` or `refused`; to neither when the outcome stayed unknown."""
+    def command(self, name: str, call: Callable[[], object]) -> None:
+        """Its events' ids go to `applied` or `refused`; the last to neither when the outcome stayed unknown.
+
+        A command of several events ends with the first that is not applied."""
+        before = self.drawn
+        outcome: list[str] = []
         try:
             call()
         except (Refused, Conflict, NotFound):
-            self.refused.append(f"event-{self.drawn}")
+            outcome = self.refused
         except StoreUnreachable:
             pass
         else:
-            self.applied.append(f"event-{self.drawn}")
+            outcome = self.applied
+            self.acknowledged[name] += 1
+        ids = [f"event-{number}" for number in range(before + 1, self.drawn + 1)]
+        self.applied += ids[:-1]
+        outcome += ids[-1:]
 
-    def node_event(self, project: Project) -> Event | None:
-        run = next(iter(project.active), None)
-        if run is None:
-            return None
+    def report(self, project: Project) -> None:
+        """A node says something of the project's active run, which may make no sense."""
+        self.documents.update(project.id, self.node_event(project), apply=lifecycle.apply)
+
+    def node_event(self, project: Project) -> Event:
+        run = project.active[0]
         who = {"id": self.event_id(), "n": run.n}
         if not run.state.held or run.attempt is None:
             more = {"k": run.next_k, "claim": f"claim-{self.drawn}", "node": "ws1", "node_uuid": "u"}
@@ -88,26 +105,73 @@ class Everybody:
         return self.rng.choice(told)
 
     def step(self, project_id: str) -> None:
-        client, rng = self.client, self.rng
-        person: list[Callable[[], object]] = [
-            lambda: client.runs.start(
-                project_id, stage=rng.choice([None, "one", "two"]), changes=Changes(single=rng.random() < 0.5)
-            ),
-            lambda: client.runs.pause(project_id),
-            lambda: client.runs.resume(project_id),
-            lambda: client.runs.abort(project_id),
-        ]
-        if rng.random() < 0.4:
-            self.command(rng.choice(person))
-            return
         document = Documents(self.truth).read(project_id).document
-        event = self.node_event(document) if isinstance(document, Project) else None
-        if event is not None:
-            self.command(lambda: self.documents.update(project_id, event, apply=lifecycle.apply))
+        assert isinstance(document, Project)
+        if self.rng.random() < 0.6:
+            every = self.person(document)
+            name = self.rng.choice([*every, *likely(document) * 8])
+            self.command(name, every[name])
+        elif document.active:
+            self.command("event", lambda: self.report(document))
+
+    def person(self, project: Project) -> dict[str, Callable[[], object]]:
+        """Every command of a person on a project, with arguments drawn anew; many make no sense at the moment."""
+        runs, projects, pruning, rng = self.client.runs, self.client.projects, self.client.pruning, self.rng
+        id_, stage, n = project.id, rng.choice(["one", "two"]), rng.randint(1, len(project.runs) + 1)
+        changes = Changes(env={"LANE": str(n)}, requires={"cpus": n}, single=rng.random() < 0.5)
+        place = str(rng.randint(1, 2))
+        return {
+            "start": lambda: runs.start(id_, stage=rng.choice([None, stage])),
+            "start with changes": lambda: runs.start(id_, stage=stage, changes=changes),
+            "resume": lambda: runs.resume(id_),
+            "resume with changes": lambda: runs.resume(id_, changes=changes),
+            "redo": lambda: runs.redo(id_, n),
+            "pause": lambda: runs.pause(id_),
+            "abort": lambda: runs.abort(id_),
+            "abort now": lambda: runs.abort(id_, now=True),
+            "enqueue": lambda: runs.enqueue(id_, stage=stage, first=rng.random() < 0.5),
+            "enqueue like": lambda: runs.enqueue(id_, like=n, changes=changes),
+            "move": lambda: runs.move(id_, place, rng.randint(1, 3)),
+            "dequeue": lambda: runs.dequeue(id_, [place]),
+            "dequeue two": lambda: runs.dequeue(id_, ["1", "2"]),
+            "answer": lambda: runs.answer(id_, {"LANE": "1"}),
+            "confirm": lambda: runs.confirm(id_),
+            "rename": lambda: projects.rename(id_, f"Two {n}"),
+            "tag": lambda: projects.tag(id_, add=[f"t{n}"], remove=["t1"]),
+            "participate": lambda: projects.participate(id_, add=["ann"], remove=["bob"]),
+            "environment": lambda: projects.set_env(id_, {"CONF": str(n)}),
+            "environment without": lambda: projects.set_env(id_, {}, unset=["CONF"]),
+            "prioritize": lambda: projects.prioritize(id_, n),
+            "comment": lambda: projects.comment(id_, f"text {n}"),
+            "archive": lambda: projects.archive(id_),
+            "take back": lambda: projects.archive(id_, archived=False),
+            "retain": lambda: projects.retain(id_, rng.choice([None, Retention(keep_last=n)])),
+            "pin": lambda: pruning.pin(id_, [n]),
+            "unpin": lambda: pruning.unpin(id_, [n]),
+            "prune": lambda: pruning.prune(pruning.plan(id_, [n])),
+            "change pipeline": lambda: self.change_pipeline(project, n),
+        }
+
+    def change_pipeline(self, seen: Project, n: int) -> None:
+        definition = seen.pipeline.definition.model_copy(update={"description": f"number {n}"})
+        self.client.projects.change_pipeline(seen, definition)
+
+
+def likely(project: Project) -> list[str]:
+    """Commands that make sense in the project's state and in few others."""
+    if project.archived:
+        return ["take back"]
+    found = {
+        PauseReason.INPUT_REQUIRED: ["answer"],
+        PauseReason.CONFIRMATION: ["confirm"],
+    }.get(project.control.reason or PauseReason.NEW, [])
+    found += ["dequeue two", "move"] if len(project.queue) > 1 else []
+    return found if project.active else [*found, "start", "redo"]
 
 
 def test_no_command_is_lost_or_applied_twice_in_1000_seeds() -> None:
     unknown = faults = deleted = 0
+    acknowledged: Counter[str] = Counter()
     for seed in range(SEEDS):
         site = Everybody(seed)
         site.client.pipelines.apply(TEXT, source="two.yaml")
@@ -116,7 +180,7 @@ def test_no_command_is_lost_or_applied_twice_in_1000_seeds() -> None:
         for _ in range(COMMANDS):
             site.step(project_id)
         if seed % 4 == 0:
-            site.command(lambda site=site, project_id=project_id: site.client.projects.delete(project_id))  # type: ignore[misc]
+            site.command("delete", partial(site.client.projects.delete, project_id))
         site.link.flush()
         document = Documents(site.truth).read(project_id).document
         recent = event_ids(document)
@@ -126,7 +190,10 @@ def test_no_command_is_lost_or_applied_twice_in_1000_seeds() -> None:
         unknown += site.drawn - 2 - len(site.applied) - len(site.refused)
         faults += sum(fault is not Fault.NONE for _, _, fault in site.link.seen)
         deleted += isinstance(document, Tombstone)
+        acknowledged += site.acknowledged
     assert faults > 3 * SEEDS and unknown < SEEDS and deleted > 0.2 * SEEDS
+    every = {*Everybody(0).person(make.new()), "event", "delete"}
+    assert {name for name in every if acknowledged[name] < OFTEN} == set(), acknowledged
 
 
 def test_creating_and_applying_over_a_bad_link() -> None:
@@ -141,10 +208,13 @@ def test_creating_and_applying_over_a_bad_link() -> None:
         for number in range(3):
             with suppress(StoreUnreachable, NotFound):
                 created.append(site.client.projects.create(f"P {number}", pipeline="two").id)
+        for number, original in enumerate(tuple(created)):
+            with suppress(StoreUnreachable):
+                created.append(site.client.projects.clone(original, f"Q {number}", with_input=True).id)
         site.link.flush()
         for revision, text in revisions:
             assert site.truth.get(layout.pipeline_text("two", revision)).data.decode() == text
         assert len({revision for revision, _ in revisions}) == len(revisions)
         there = [info.key for info in site.truth.walk(layout.DOCUMENTS + "projects/")]
         assert {layout.project_document(each) for each in created} <= set(there)
-        assert len(there) <= 3
+        assert len(there) <= 6
