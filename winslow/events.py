@@ -323,9 +323,13 @@ def run_of(event: Event) -> tuple[int | None, int | None]:
     return getattr(event, "n", None), getattr(event, "k", None)
 
 
-def sentence(event: Event) -> str:
-    """What happened, for people, without who and when; at most 200 characters."""
-    text = _sentence(event)
+def sentence(event: Event, consequence: str = "") -> str:
+    """What happened and what came of it, for people, without who and when; at most 200 characters."""
+    return shortened("; ".join(part for part in (_sentence(event), consequence) if part))
+
+
+def shortened(text: str) -> str:
+    """The text, or as much of it as a sentence may have."""
     return text if len(text) <= MAX_SENTENCE else text[: MAX_SENTENCE - 1] + "…"
 
 

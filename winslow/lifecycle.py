@@ -28,7 +28,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from winslow import particulars, queueing, retention, steering
+from winslow import consequences, particulars, queueing, retention, steering
 from winslow.errors import Conflict, NotFound, Refused
 from winslow.events import (
     AbortRequested,
@@ -167,19 +167,26 @@ def apply(project: Project, event: Event) -> Project | Tombstone:
 
     Raises Refused, IllegalTransition, Superseded or NotFound; then nothing changes.
     """
-    n, k = run_of(event)
-    record = EventRecord(
-        id=event.id, revision=project.revision + 1, at=event.at, by=event.by, kind=event.kind, n=n, k=k,
-        text=sentence(event),
-    )  # fmt: skip
-    recent = (*project.recent_events, record)[-RECENT_EVENTS:]
     if isinstance(event, Deleted):
+        ids = (*(each.id for each in project.recent_events), event.id)[-RECENT_EVENTS:]
         return Tombstone(
             id=project.id, revision=project.revision + 1, name=project.name, deleted_at=event.at, by=event.by,
-            recent_events=tuple(each.id for each in recent),
+            recent_events=ids,
         )  # fmt: skip
     changed = _change(project, event)
+    recent = (*project.recent_events, _record(project, event, changed))[-RECENT_EVENTS:]
     return changed.model_copy(update={"revision": project.revision + 1, "recent_events": recent})
+
+
+def _record(project: Project, event: Event, changed: Project) -> EventRecord:
+    n, k = run_of(event)
+    made = consequences.queued(project, changed)
+    if n is None and len(made) == 1:
+        n = made[0].n
+    return EventRecord(
+        id=event.id, revision=project.revision + 1, at=event.at, by=event.by, kind=event.kind, n=n, k=k,
+        text=sentence(event, consequences.consequence(project, changed)),
+    )  # fmt: skip
 
 
 def _change(project: Project, event: Event) -> Project:

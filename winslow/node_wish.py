@@ -19,7 +19,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from winslow.errors import InvalidInput, NotFound, Refused
-from winslow.events import MAX_SENTENCE
+from winslow.events import shortened
 from winslow.project import RECENT_EVENTS, SCHEMA, EventRecord, Records, check_schema
 
 MAX_LABELS = 64
@@ -166,8 +166,7 @@ def apply(wish: NodeWish | None, event: Event, *, node: str) -> NodeWish:
 
 def sentence(event: Event) -> str:
     """What happened to the node, for people, without who and when; at most 200 characters."""
-    text = _sentence(event)
-    return text if len(text) <= MAX_SENTENCE else text[: MAX_SENTENCE - 1] + "…"
+    return shortened(_sentence(event))
 
 
 def _sentence(event: Event) -> str:

@@ -216,7 +216,7 @@ def test_the_command_shows_who_did_what(shell: Shell, monkeypatch: pytest.Monkey
     assert [(each["about"], each["id"], each["kind"], each["text"]) for each in told] == [
         ("pipeline", "traffic", "pipeline_applied", "applied revision 1"),
         ("project", ulm, "created", "created"),
-        ("project", ulm, "run_queued", "started what comes next"),
+        ("project", ulm, "run_queued", "started what comes next; #1 detect is queued"),
         ("project", ulm, "paused", "paused: \x1b]0;owned\x07 lunch"),
     ]
     assert told[1]["name"] == "Ulm" and told[1]["by"] == told[3]["by"] != ""

@@ -83,7 +83,7 @@ def site() -> Site:
 STORY = [
     "ann pipeline traffic: applied revision 1",
     "ann project p-a: created",
-    "ann project p-a: started what comes next",
+    "ann project p-a: started what comes next; #1 detect is queued",
     "eve node ws1: asked it to drain: a new disk",
     "bob pipeline traffic: applied revision 2",
     "bob project p-b: deleted",

@@ -382,7 +382,7 @@ def test_events_are_told_in_sentences_without_values() -> None:
     told = [each.text for each in story.project.recent_events]
     assert told == [
         "created",
-        "started what comes next with other TOKEN, image",
+        "started what comes next with other TOKEN, image; #1 detect is queued",
         "environment: +PASSWORD -OLD",
     ]
     assert [each.revision for each in story.project.recent_events] == [1, 2, 3]
