@@ -1,7 +1,8 @@
 """How an attempt ended: one reason, and a sentence a person understands (R1440, R1460). Pure.
 
-Of several reasons the first of these counts: a person aborted it; the agent stopped it (`journal.reason`);
-memory; a line that its stage calls a failure; a command that could not be run; the exit code.
+Of several reasons the first of these counts: a person aborted it, as in the document (`lifecycle`); the agent
+stopped it (`journal.reason`); memory; a line that its stage calls a failure; a command that could not be run;
+the exit code.
 """
 
 from __future__ import annotations
@@ -37,10 +38,10 @@ def judge(journal: AttemptJournal, stage: StageDefinition | None, *, aborted: bo
     """The outcome of an attempt whose exit stands in its journal; `stage` None where the document is not known."""
     code = journal.exit_code
     good = code in (stage.ok_exit_codes if stage else (0,))
-    if journal.reason is not None:
-        return failed(journal.reason, journal.detail)
     if aborted:
         return failed(Reason.ABORTED, "aborted")
+    if journal.reason is not None:
+        return failed(journal.reason, journal.detail)
     if journal.oom and not good:
         return failed(Reason.OOM, memory_sentence(journal.peak.memory, stage))
     if journal.matched:

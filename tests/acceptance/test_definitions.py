@@ -293,10 +293,9 @@ def test_secrets_that_others_may_read_are_refused(fleet: Fleet) -> None:
     del fleet.agents["careless"]
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
-def test_a_timeout_counts_on_while_the_agent_is_dead(fleet: Fleet, runtime: str) -> None:
-    agent = fleet.agents[runtime]
-    project = fleet.start(Stage(FOR_EVER, tags=(runtime,), more={"timeout": "3s", "stop_grace": "0.2s"}))
+def test_a_timeout_counts_on_while_the_agent_is_dead(fleet: Fleet) -> None:
+    agent = fleet.agents["process"]
+    project = fleet.start(Stage(FOR_EVER, tags=("process",), more={"timeout": "3s", "stop_grace": "0.2s"}))
     fleet.wait_state(project, RunState.RUNNING)
     agent.kill()
     (before,) = agent.journals
@@ -305,6 +304,20 @@ def test_a_timeout_counts_on_while_the_agent_is_dead(fleet: Fleet, runtime: str)
     assert all(journal.started == before.started for journal in after), "it began to count anew"
     run = _ended(fleet, project)
     assert (run.reason, len(run.attempts)) == (Reason.TIMEOUT, 1)
+
+
+def test_the_next_agent_goes_on_stopping(fleet: Fleet) -> None:
+    """By what its predecessor decided; the grace is given again."""
+    agent = fleet.agents["docker"]
+    script = f"n=0; trap 'n=$((n+1)); echo asked $n; [ $n = 2 ] && exit 0' TERM; {FOR_EVER}"
+    project = fleet.start(Stage(script, tags=("docker",), more={"timeout": "0.5s", "stop_grace": "1h"}))
+    fleet.wait_state(project, RunState.RUNNING)
+    fleet.wait_live(project, b"asked 1\n")
+    agent.kill()
+    agent.start().online()
+    run = _ended(fleet, project)
+    assert (run.reason, run.detail) == (Reason.TIMEOUT, "stopped after 0.5 s: the stage's timeout")
+    assert fleet.written(project) == b"asked 1\nasked 2\n"
 
 
 def test_a_failing_line_is_not_forgotten_when_the_agent_dies(fleet: Fleet) -> None:

@@ -272,6 +272,7 @@ def test_a_huge_file_is_refused_before_it_is_read() -> None:
         ("workspace: inherti", "workspace", "did you mean 'inherit'?"),
         ("discardable: maybe", "discardable", "true or false is expected here"),
         ("require_env: [OK, 1A]", "require_env[1]", "not a name for an environment variable"),
+        ("env: {TOKEN: 'secret:hf token'}", "env.TOKEN", "write secret:NAME"),
         ("require_env: [WINSLOW_X]", "require_env[0]", "set by Winslow itself"),
         ("requires: {gpus: {vendor: amd}}", "requires.gpus.vendor", "'nvidia' is expected here"),
         ("requires: {gpus: {memory: 24}}", "requires.gpus.memory", "write a number with KiB"),
