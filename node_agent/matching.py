@@ -88,8 +88,9 @@ class Matching:
         """Look until cancelled."""
         for _ in range(_TRIES):
             if await self._look():
-                return
-        self._say("the program that searches the log ended by itself; the log is not searched any more")
+                break
+        else:
+            self._say("the program that searches the log ended by itself; the log is not searched any more")
         self._answered.set()
 
     async def _look(self) -> bool:
@@ -130,7 +131,6 @@ class Matching:
                 return False
             await self._take(_Answer.model_validate_json(line))
             if last:
-                self._answered.set()
                 return True
 
     async def _take(self, answer: _Answer) -> None:

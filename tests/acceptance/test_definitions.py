@@ -46,6 +46,23 @@ def _ended(fleet: Fleet, project: str) -> Run:
     return run
 
 
+@pytest.fixture(scope="module")
+def wanting(fleet: Fleet) -> str:
+    """A project whose stage needs a secret that no node has. Nodes look for new ones every ten seconds, so that it
+    begins before the other tests."""
+    return fleet.start(Stage("true", env={"KEY": "secret:LATER"}))
+
+
+def test_a_secret_that_no_node_has(fleet: Fleet, wanting: str) -> None:
+    shown = explain(fleet.document(wanting), list(fleet.nodes().values()))["runs"][0]
+    assert shown["waits"] == "needs the secret LATER; best node docker has no such secret"
+    answer = shown["nodes"]["docker"]
+    assert (answer["answer"], answer["reasons"]) == ("pass", ["needs the secret LATER, has no such secret"])
+    assert fleet.nodes()["docker"].secrets == ("OTHER", "TOKEN")
+    file = fleet.folder / "secrets.toml"
+    file.write_text(file.read_text() + 'LATER = "x"\n')
+
+
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_a_timeout(fleet: Fleet, runtime: str) -> None:
     left = "echo WINSLOW_RESULT: n=1; echo x > $WINSLOW_DIR_WORKSPACE/half"
@@ -270,18 +287,6 @@ def _contents(paths: Iterable[Path]) -> dict[str, bytes]:
     return found
 
 
-def test_a_secret_that_no_node_has(fleet: Fleet) -> None:
-    project = fleet.start(Stage("true", env={"KEY": "secret:ABSENT"}))
-    why = "needs the secret ABSENT; best node docker has no such secret"
-    shown = explain(fleet.document(project), list(fleet.nodes().values()))
-    assert shown["runs"][0]["waits"] == why
-    answers = shown["runs"][0]["nodes"]
-    assert answers["docker"]["answer"] == "pass"
-    assert answers["docker"]["reasons"] == ["needs the secret ABSENT, has no such secret"]
-    assert fleet.nodes()["docker"].secrets == ("OTHER", "TOKEN")
-    fleet.client.runs.abort(project)
-
-
 def test_secrets_that_others_may_read_are_refused(fleet: Fleet) -> None:
     file = fleet.folder / "open.toml"
     file.touch(mode=0o644)
@@ -331,6 +336,11 @@ def test_a_failing_line_is_not_forgotten_when_the_agent_dies(fleet: Fleet) -> No
     agent.start().online()
     assert _ended(fleet, project).detail == "wrote 'ERROR: early' (fail_on 'early')"
     assert fleet.event(project, "matched").text == "wrote 'ERROR: early' (fail_on 'early')"
+
+
+def test_a_run_starts_by_itself_when_a_node_gets_the_secret(fleet: Fleet, wanting: str) -> None:
+    assert _ended(fleet, wanting).state is RunState.SUCCEEDED
+    assert "LATER" in fleet.nodes()["docker"].secrets
 
 
 def test_nothing_is_left(fleet: Fleet) -> None:
