@@ -28,15 +28,24 @@ Plan = Callable[[str, str], Fault]
 
 
 class FaultyStore:
-    """One client's way to `inner`. `plan(operation, key)` is asked before every request.
+    """One client's way to `inner`. `plan(operation, key)` is asked before every request, and `arrives` whether the
+    oldest late one comes in ahead of it.
 
     `before`, if given, runs ahead of every request: the place where somebody else does something.
     """
 
-    def __init__(self, inner: ObjectStore, plan: Plan, *, before: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        inner: ObjectStore,
+        plan: Plan,
+        *,
+        before: Callable[[], None] | None = None,
+        arrives: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.inner = inner
         self.plan = plan
         self.before = before
+        self.arrives = arrives
         self.late: list[Callable[[], object]] = []
         self.seen: list[tuple[str, str, Fault]] = []
 
@@ -61,7 +70,7 @@ class FaultyStore:
             self.before()
         fault = self.plan(operation, key)
         self.seen.append((operation, key, fault))
-        if self.late and fault is not Fault.LATE:
+        if self.late and fault is not Fault.LATE and self.arrives():
             self._arrive(self.late.pop(0))
         match fault:
             case Fault.NONE:

@@ -169,9 +169,10 @@ def test_a_pipelines_life(shell: Shell) -> None:
         ),
         (PIPELINE.replace("cpus: 2", "memory: 2GX"), "p.yaml:4:55: stages[0].requires.memory: not a size"),
         (PIPELINE.replace("track", "detect"), "p.yaml:5:12: stages[1].name: two stages are called 'detect'"),
-        (PIPELINE + "x: [\n", "not YAML"),
+        (PIPELINE + "x: [\n", "p.yaml:7:1: not YAML: "),
+        (PIPELINE.replace("cpus: 2", "cpus: two"), "p.yaml:4:53: stages[0].requires.cpus: "),
     ],
-    ids=["no-name", "no-stages", "no-stage", "unknown-key", "unit", "duplicate", "syntax"],
+    ids=["no-name", "no-stages", "no-stage", "unknown-key", "unit", "duplicate", "syntax", "number"],
 )
 def test_an_invalid_pipeline_is_explained_and_not_stored(shell: Shell, text: str, place: str) -> None:
     (shell.folder / "p.yaml").write_text(text)

@@ -7,19 +7,32 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from typing import get_args
 
 from tests.faults.counter import VirtualTime, event_ids
 from tests.faults.store import Fault, FaultyStore
 from tests.unit import cli_projects as make
-from winslow import lifecycle
+from winslow import lifecycle, node_wish
 from winslow.config import Config, Settings
 from winslow.errors import Conflict, NotFound, Refused, StoreUnreachable
-from winslow.events import Claimed, Disowned, Ended, Event, Exited, Lost, Started
+from winslow.events import (
+    Claimed,
+    Disowned,
+    Ended,
+    Event,
+    Exited,
+    Lost,
+    Started,
+    WorkspaceEdited,
+    WorkspaceRestored,
+)
 from winslow.pipeline import Retention
 from winslow.project import PauseReason, Project, Tombstone
+from winslow.steering import next_workspace
 from winslow.store import layout
 from winslow.store.documents import Documents
 from winslow.store.memory import MemoryStore
+from winslow.store.wishes import Wishes
 from winslow_tui.changes import Changes
 from winslow_tui.client import Client
 from winslow_tui.link import Link
@@ -33,6 +46,8 @@ stages:
   - {name: one, image: i, retry: {max: 1, on: [node_lost, storage]}}
   - {name: two, image: i, require_env: [LANE]}
 """
+ARRIVES = 0.2  # of the late writes, ahead of each later request
+KINDS = {each.model_fields["kind"].default for each in get_args(get_args(Event)[0])}
 OFTEN = 20  # times that each command must have been acknowledged in all seeds
 
 
@@ -42,7 +57,7 @@ class Everybody:
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
         self.truth = MemoryStore()
-        self.link = FaultyStore(self.truth, self.fault)
+        self.link = FaultyStore(self.truth, self.fault, arrives=lambda: self.rng.random() < ARRIVES)
         patience = VirtualTime().patience(self.rng, deadline=30.0)
         self.bad = 0.0
         config = Config(settings=Settings(), origins={})
@@ -91,7 +106,8 @@ class Everybody:
         who = {"id": self.event_id(), "n": run.n}
         if not run.state.held or run.attempt is None:
             more = {"k": run.next_k, "claim": f"claim-{self.drawn}", "node": "ws1", "node_uuid": "u"}
-            return Claimed.model_validate(who | more)
+            lost = [each.k for each in run.attempts if each.outcome == "lost"]
+            return Claimed.model_validate(who | more | {"adopts": self.rng.choice([None, *lost])})
         where = who | {"k": run.attempt.k, "claim": run.attempt.claim}
         failed = {"outcome": "failed", "reason": self.rng.choice(["exit_code", "storage"])}
         told: list[Event] = [
@@ -150,7 +166,21 @@ class Everybody:
             "unpin": lambda: pruning.unpin(id_, [n]),
             "prune": lambda: pruning.prune(pruning.plan(id_, [n])),
             "change pipeline": lambda: self.change_pipeline(project, n),
+            "edit files": lambda: self.edit(project, n),
+            "restore files": lambda: self.restore(project),
         }
+
+    def edit(self, seen: Project, n: int) -> None:
+        """The event of `winslow files put PROJECT#next:`, whose objects go another way."""
+        _, base, parent = next_workspace(seen)
+        event = WorkspaceEdited(id=self.event_id(), manifest=f"edit {n}", base=base, parent=parent)
+        self.client.link.change(seen.id, event)
+
+    def restore(self, seen: Project) -> None:
+        """The event of `winslow files restore`."""
+        last = seen.edited or seen.initial
+        manifest = last.manifest if last else "none"
+        self.client.link.change(seen.id, WorkspaceRestored(id=self.event_id(), manifest=manifest))
 
     def change_pipeline(self, seen: Project, n: int) -> None:
         definition = seen.pipeline.definition.model_copy(update={"description": f"number {n}"})
@@ -166,12 +196,17 @@ def likely(project: Project) -> list[str]:
         PauseReason.CONFIRMATION: ["confirm"],
     }.get(project.control.reason or PauseReason.NEW, [])
     found += ["dequeue two", "move"] if len(project.queue) > 1 else []
-    return found if project.active else [*found, "start", "redo"]
+    return found if project.active else [*found, "start", "redo", *_of_files(project)]
+
+
+def _of_files(project: Project) -> list[str]:
+    return ["restore files"] if project.edited or project.initial else ["edit files"]
 
 
 def test_no_command_is_lost_or_applied_twice_in_1000_seeds() -> None:
     unknown = faults = deleted = 0
     acknowledged: Counter[str] = Counter()
+    took_effect: set[str] = set()
     for seed in range(SEEDS):
         site = Everybody(seed)
         site.client.pipelines.apply(TEXT, source="two.yaml")
@@ -190,10 +225,48 @@ def test_no_command_is_lost_or_applied_twice_in_1000_seeds() -> None:
         unknown += site.drawn - 2 - len(site.applied) - len(site.refused)
         faults += sum(fault is not Fault.NONE for _, _, fault in site.link.seen)
         deleted += isinstance(document, Tombstone)
+        if isinstance(document, Project):
+            took_effect |= {each.kind for each in document.recent_events}
         acknowledged += site.acknowledged
     assert faults > 3 * SEEDS and unknown < SEEDS and deleted > 0.2 * SEEDS
     every = {*Everybody(0).person(make.new()), "event", "delete"}
     assert {name for name in every if acknowledged[name] < OFTEN} == set(), acknowledged
+    assert KINDS - took_effect == {"deleted"}, "a kind of event that nothing here sends"
+
+
+def test_no_wish_for_a_node_is_lost_or_applied_twice_in_1000_seeds() -> None:
+    took_effect: set[str] = set()
+    for seed in range(SEEDS):
+        site = Everybody(seed)
+        site.bad = site.rng.choice([0.2, 0.5, 0.8])
+        wishes = Wishes(site.link, patience=site.client.link.patience)
+        for _ in range(6):
+            label = site.rng.choice("ab")
+            wanted: list[node_wish.Event] = [
+                node_wish.DrainWished(id=site.event_id(), reason="a new disk"),
+                node_wish.DrainEnded(id=site.event_id()),
+                node_wish.Labelled(id=site.event_id(), add=(label,)),
+                node_wish.Labelled(id=site.event_id(), remove=(label,)),
+                node_wish.Forgotten(id=site.event_id()),
+                node_wish.Returned(id=site.event_id()),
+            ]
+            event = site.rng.choice(wanted)
+            try:
+                wishes.update("ws1", event)
+            except (Refused, NotFound):
+                site.refused.append(event.id)
+            except StoreUnreachable:
+                continue
+            else:
+                site.applied.append(event.id)
+        site.link.flush()
+        held = Wishes(site.truth).read("ws1").document.recent_events if site.applied else ()
+        ids = [each.id for each in held]
+        assert len(ids) == len(set(ids)), f"seed {seed}: an event twice"
+        assert set(site.applied) <= set(ids), f"seed {seed}: an acknowledged wish is lost"
+        assert not set(site.refused) & set(ids), f"seed {seed}: a refused wish took effect"
+        took_effect |= {each.kind for each in held}
+    assert took_effect == {each.model_fields["kind"].default for each in get_args(node_wish.Event)}
 
 
 def test_creating_and_applying_over_a_bad_link() -> None:
