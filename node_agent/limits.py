@@ -74,7 +74,9 @@ async def reached(held: Held) -> Limit:
 
 
 async def _ran(held: Held, limit: float) -> Limit:
-    await asyncio.sleep(max(0.0, held.journal.started + limit - held.tools.clock.monotonic()))
+    now = held.tools.clock.monotonic()
+    started = held.journal.started or now  # an agent before this one may not have known to write it
+    await asyncio.sleep(max(0.0, started + limit - now))
     return Limit(Reason.TIMEOUT, outcome.timeout_sentence(limit))
 
 
