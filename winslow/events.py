@@ -346,7 +346,7 @@ def _sentence(event: Event) -> str:
         case Answered():
             return f"set {', '.join(event.env)}"
         case Confirmed():
-            return "confirmed"
+            return f"confirmed {event.stage}".rstrip()
         case Paused():
             return f"paused{': ' + event.note if event.note else ''}"
         case Unpaused():

@@ -15,6 +15,7 @@ from winslow.events import (
     TagsChanged,
 )
 from winslow.project import PauseReason, Project, ProjectPipeline, RunState
+from winslow.queueing import asked_anew
 
 MAX_TAGS = 64
 
@@ -50,9 +51,9 @@ def _listed(
 
 
 def set_env(project: Project, event: EnvChanged) -> Project:
-    """Values that are set win over names that are unset."""
+    """Values that are set win over names that are unset. A stage that waits for values asks for what is missing."""
     kept = {name: value for name, value in project.env.items() if name not in event.unset}
-    return project.changed(env={**kept, **event.set})
+    return asked_anew(project.changed(env={**kept, **event.set}))
 
 
 def archive(project: Project, event: Archived) -> Project:
@@ -102,7 +103,7 @@ def _next_in(project: Project) -> Project:
     definition, control = project.pipeline.definition, project.control
     names = [stage.name for stage in definition.stages]
     if control.next_stage in names and (control.pending is None or control.pending.stage in names):
-        return project
+        return asked_anew(project)
     done = next(
         (
             run.stage.name

@@ -52,6 +52,27 @@ def request_run(project: Project, request: RunRequest) -> Project:
     return made.going(following.name if following else None)
 
 
+def asked_anew(project: Project) -> Project:
+    """The question that a project waits with, put again after its environment or its copy changed: for what is still
+    missing, or with all values there for a confirmation, since nothing starts by such a change."""
+    control = project.control
+    if control.pending is None:
+        return project
+    stage, env = resolve(project, control.pending)
+    needs = missing(project, stage, env)
+    if needs == control.needs:
+        return project
+    reason = PauseReason.INPUT_REQUIRED if needs else PauseReason.CONFIRMATION
+    what = f"needs {', '.join(needs)}" if needs else "has its values and waits for a confirmation"
+    return project.halted(
+        reason,
+        note=f"stage '{stage.name}' {what}",
+        needs=needs,
+        next_stage=control.next_stage,
+        pending=control.pending,
+    )
+
+
 def follow(project: Project, run: Run, *, event_id: str, at: str) -> Project:
     """What comes after a run that succeeded: the queue's first, else the next stage, unless the project pauses."""
     following = project.pipeline.definition.after(run.stage.name)

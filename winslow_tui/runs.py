@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from winslow import events
-from winslow.errors import InvalidInput, NotFound, UsageError
+from winslow.errors import InvalidInput, NotFound, Refused, UsageError
 from winslow.project import Project, Run, RunRequest
 from winslow.queueing import blueprint
 from winslow.run_diff import AREAS, Area, Files, RunDiff, run_diff
@@ -67,7 +67,11 @@ class Runs:
         changes = changes or Changes()
         project = self._projects.get(query)
         if project.active and stage is None and changes.none:
-            return self._link.change(project.id, events.Unpaused(**self._link.stamp()))
+            try:
+                return self._link.change(project.id, events.Unpaused(**self._link.stamp()))
+            except Refused:
+                if self._projects.get(project.id).active:
+                    raise
         return self._start(project.id, stage=stage, changes=changes)
 
     def redo(self, query: str, run: int, *, changes: Changes | None = None) -> Project:

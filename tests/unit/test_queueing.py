@@ -11,11 +11,13 @@ from winslow.events import (
     Confirmed,
     Dequeued,
     Enqueued,
+    EnvChanged,
     Event,
     PipelineChanged,
     QueueMoved,
     RunQueued,
 )
+from winslow.lifecycle import ProjectState, state_of
 from winslow.pipeline import GpuRequirement, parse
 from winslow.project import Project
 from winslow.steering import way_on
@@ -110,3 +112,36 @@ def test_asking_again_without_an_answer_is_refused_with_the_way_on() -> None:
     error = refused(project, RunQueued(id="b"), Refused)
     assert isinstance(error, Refused)
     assert "winslow confirm ulm-abcd" in error.hint
+
+
+def test_values_set_for_the_project_are_no_longer_asked_for_and_start_nothing() -> None:
+    project = make.after(asking(), RunQueued(id="a", stage="track", env={"CONF": "1"}, confirmed=True))
+    two = ("LANE", "SPEED")
+    track = project.pipeline.definition.stages[1].model_copy(update={"require_env": two})
+    definition = project.pipeline.definition.model_copy(
+        update={"stages": (project.pipeline.definition.stages[0], track)}
+    )
+    project = make.after(project, PipelineChanged(id="p", definition=definition, base=2))
+    assert (project.control.needs, project.control.note) == (two, "stage 'track' needs LANE, SPEED")
+    project = make.after(project, EnvChanged(id="b", set={"LANE": "1"}))
+    assert project.control.needs == ("SPEED",)
+    project = make.after(project, EnvChanged(id="c", set={"SPEED": "2"}))
+    assert (state_of(project)[0], project.active) == (ProjectState.NEEDS_YOU, ())
+    assert way_on(project) == "winslow confirm ulm-abcd"
+    project = make.after(project, Confirmed(id="d", stage="track"))
+    assert {name: value.value for name, value in project.runs[-1].env.items()} == {
+        "LANE": "1",
+        "SPEED": "2",
+        "CONF": "1",
+    }
+
+
+def test_a_value_taken_away_before_a_confirmation_is_asked_for_first() -> None:
+    project = make.after(
+        asking(),
+        EnvChanged(id="a", set={"LANE": "1"}),
+        RunQueued(id="b", stage="track"),
+        EnvChanged(id="c", unset=("LANE",)),
+    )
+    assert project.control.needs == ("LANE",)
+    refused(project, Confirmed(id="d"), Refused)

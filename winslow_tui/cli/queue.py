@@ -58,10 +58,12 @@ def add(
     changes: Changes,
 ) -> None:
     """Put a run at the end of the queue; it starts after the active one, before the pipeline goes on."""
+    from winslow.steering import way_on
+
     changed = client(ctx).runs.enqueue(project, stage=stage, like=like, changes=changes, first=first)
     _show(changed, output)
     if not changed.active:
-        say(f"nothing runs now; the queue begins with: winslow resume {changed.id}")
+        say(f"nothing runs now; go on with: {way_on(changed)}")
 
 
 @app.command()
