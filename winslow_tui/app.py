@@ -3,19 +3,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-import time
+import signal
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, ClassVar, TypeVar
 
-from textual.app import App
+from textual.app import App, SuspendNotSupported
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from winslow import terminal_text
-from winslow.config import Config, state_folder
+from winslow.config import Config
 from winslow.errors import WinslowError
-from winslow_tui.client import Client
+from winslow_tui.attention import sentence, sequence
+from winslow_tui.editing import Subject
+from winslow_tui.remembering import keep, recall
 from winslow_tui.screens.activity import ActivityScreen
 from winslow_tui.screens.base import VIEWS, SiteScreen
 from winslow_tui.screens.files import FilesScreen
@@ -24,19 +28,20 @@ from winslow_tui.screens.nodes import NodesScreen
 from winslow_tui.screens.pipelines import PipelinesScreen
 from winslow_tui.screens.project import ProjectScreen
 from winslow_tui.screens.projects import ProjectsScreen
-from winslow_tui.sitemodel import SiteModel
-from winslow_tui.sitewatch import SiteWatch
+from winslow_tui.sitemodel import Changes, SiteModel
+from winslow_tui.surroundings import Surroundings
 from winslow_tui.themes import DARK, MONOCHROME, THEMES
 from winslow_tui.transfers import Transfers
 
 PAINT_SECONDS = 0.1
+MOST_CALLS = 3  # of a person at a time
 MOST_COPIED = 56_000
 """Bytes for the clipboard: about 75,000 once encoded, which is what terminals take."""
 
 T = TypeVar("T")
 
 
-class WinslowApp(App[None]):
+class WinslowApp(App[None], inherit_bindings=False):
     """See the module. `readonly`: everything can be looked at, nothing changed."""
 
     TITLE = "winslow"
@@ -48,32 +53,53 @@ class WinslowApp(App[None]):
         "pipelines": PipelinesScreen,
         "activity": ActivityScreen,
     }
+    CSS = """
+    * { scrollbar-size-vertical: 1; scrollbar-size-horizontal: 1; scrollbar-background: $background;
+        scrollbar-background-hover: $background; scrollbar-background-active: $background;
+        scrollbar-color: $cursor-idle; scrollbar-color-hover: $primary; scrollbar-color-active: $primary;
+        scrollbar-corner-color: $background; }
+    """
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
             Binding(str(place), f"view('{view}')", name, show=False)
             for place, (view, name) in enumerate(VIEWS, start=1)
         ),
         Binding("q", "leave", "back, quit", show=False),
+        Binding("ctrl+q", "quit", "quit", show=False),
+        Binding("m", "mouse", "mouse on, off", show=False),
         Binding("ctrl+t", "next_theme", "colours", show=False),
         Binding("ctrl+r", "refresh_all", "refresh", show=False),
     ]
 
-    def __init__(self, load: Callable[[], Config], *, readonly: bool = False) -> None:
+    def __init__(
+        self,
+        load: Callable[[], Config],
+        *,
+        readonly: bool = False,
+        around: Surroundings | None = None,
+    ) -> None:
         super().__init__()
+        self.around = around or Surroundings()
         self._load = load
         self.readonly = readonly
         self.set_up(load())
         for theme in THEMES:
             self.register_theme(theme)
-        self.theme = MONOCHROME.name if os.environ.get("NO_COLOR") else DARK.name
+        self._kept = self.around.state / "screen.json"
+        self.remembered = recall(self._kept)
+        known = self.remembered.theme in {theme.name for theme in THEMES}
+        self.theme = (
+            MONOCHROME.name if os.environ.get("NO_COLOR") else self.remembered.theme if known else DARK.name
+        )
+        self._called: list[str] = []
 
     def set_up(self, config: Config) -> None:
         """Begin with a configuration; nothing is connected before `begin`."""
         self.config = config
-        self.client = Client(config)
-        self.site = SiteModel(clock=time.monotonic)
-        self.watch_ = SiteWatch(config, self.client)
-        self.transfers = Transfers(self.client, remembered=state_folder() / "transfers.json")
+        self.client = self.around.client(config)
+        self.site = SiteModel(clock=self.around.clock)
+        self.watch_ = self.around.watch(config, self.client)
+        self.transfers = Transfers(self.client, remembered=self.around.state / "transfers.json")
 
     @property
     def configured(self) -> bool:
@@ -90,7 +116,7 @@ class WinslowApp(App[None]):
             self.begin()
 
     def begin(self) -> None:
-        """Listen to the site and show it."""
+        """Listen to the site and show it; ask again for what a transfer was cut off from."""
         self.watch_.start()
         self.switch_mode("projects")
 
@@ -99,6 +125,10 @@ class WinslowApp(App[None]):
         return DARK.variables
 
     def on_mount(self) -> None:
+        for lost in (signal.SIGHUP, signal.SIGTERM):  # a lost terminal, or a machine that goes down
+            with suppress(NotImplementedError, RuntimeError, ValueError):  # not in a program's main thread
+                asyncio.get_running_loop().add_signal_handler(lost, self.lost)
+        self._set_mouse(self.remembered.mouse)
         if self.configured:
             self.begin()
         else:
@@ -106,7 +136,14 @@ class WinslowApp(App[None]):
         self.set_interval(PAINT_SECONDS, self._drain)
         self.set_interval(1.0, self._frame)
 
+    def lost(self) -> None:
+        """Nobody sits there any more: transfers end at a part's border and are remembered, then the program ends."""
+        self.transfers.close()
+        self.exit()
+
     def on_unmount(self) -> None:
+        self._set_mouse(False)
+        keep(self._kept, self.remembered)
         self.transfers.close()
         self.watch_.close()
 
@@ -115,11 +152,26 @@ class WinslowApp(App[None]):
         if not news.any:
             return
         changes = self.site.apply(news)
+        self._call(changes)
         screen = self.screen
         if isinstance(screen, SiteScreen) and screen.is_mounted:
             screen.changed(changes)
             if changes.servers or changes.projects or changes.nodes:
                 screen.draw_frame()
+
+    def _call(self, changes: Changes) -> None:
+        """Call the person for what became of their own projects."""
+        if not self.remembered.notices:
+            return
+        rows = (self.site.projects.get(key) for key in sorted(changes.turned))
+        told = [sentence(row) for row in rows if row and row.summary.author == self.client.link.author]
+        for text in list(filter(None, told))[:MOST_CALLS]:
+            self.to_terminal(sequence(text))
+
+    def to_terminal(self, text: str) -> None:
+        """Send a sequence of our own, past what is drawn."""
+        if self._driver is not None and not self.is_headless:
+            self._driver.write(text)
 
     def _frame(self) -> None:
         if isinstance(self.screen, SiteScreen) and self.screen.is_mounted:
@@ -130,7 +182,7 @@ class WinslowApp(App[None]):
     def do(
         self,
         work: Callable[[], T],
-        done: Callable[[T], None] | None = None,
+        done: Callable[[T], object] | None = None,
         *,
         failed: Callable[[], None] | None = None,
         doing: str = "",
@@ -163,6 +215,20 @@ class WinslowApp(App[None]):
         else:
             self.copy_to_clipboard(text)
 
+    def edit(self, subject: Subject) -> None:
+        """Give the terminal to the person's editor until what it is for is stored or given up."""
+        from winslow_tui.cli.editor import in_editor
+
+        try:
+            with self.suspend():
+                in_editor(subject)
+        except SuspendNotSupported:
+            self.told("this terminal cannot be lent to an editor", bad=True)
+        except WinslowError as error:
+            self.told(str(error), hint=error.hint, bad=True)
+        self._set_mouse(self.remembered.mouse)
+        self.refresh(repaint=True, layout=True)
+
     # -- going somewhere
 
     def open_project(self, project: str) -> None:
@@ -183,6 +249,17 @@ class WinslowApp(App[None]):
         names = [theme.name for theme in THEMES]
         at = names.index(self.theme) if self.theme in names else -1
         self.theme = names[(at + 1) % len(names)]
+        self.remembered.theme = self.theme
+        self.told(f"colours: {self.theme.removeprefix('winslow-')}")
+
+    def _set_mouse(self, on: bool) -> None:
+        """Presses and the wheel only: a terminal that reports every motion sends 387 KiB/s over a table."""
+        self.to_terminal("\x1b[?1000h\x1b[?1006h" if on else "\x1b[?1000l\x1b[?1006l")
+
+    def action_mouse(self) -> None:
+        self.remembered.mouse = not self.remembered.mouse
+        self._set_mouse(self.remembered.mouse)
+        self.told(f"mouse {'on' if self.remembered.mouse else 'off: the terminal selects text again'}")
 
     def action_refresh_all(self) -> None:
         self.refresh(repaint=True, layout=True)

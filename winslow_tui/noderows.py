@@ -13,14 +13,14 @@ from winslow_tui.projectrows import bar, duration
 from winslow_tui.widgets.table import Cell, Column
 
 COLUMNS = (
-    Column("NODE", 10, grow=2, rank=9),
-    Column("STATE", 12, rank=8),
-    Column("CPU", 11, rank=7),
-    Column("MEMORY", 11, rank=6),
-    Column("GPU", 9, grow=1, rank=5),
+    Column("NODE", 8, grow=2, rank=9),
+    Column("STATE", 10, rank=8),
+    Column("CPU", 10, rank=7),
+    Column("MEMORY", 10, rank=6),
+    Column("GPU", 7, grow=1, rank=5),
     Column("NET", 13, rank=3),
     Column("DISK", 11, rank=2),
-    Column("RUNS", 8, grow=2, rank=4),
+    Column("RUNS", 19, grow=3, rank=5),
     Column("AGE", 5, align="right", rank=2),
     Column("VERSION", 7, rank=0),
 )
@@ -54,7 +54,7 @@ class NodeRow:
         """As `COLUMNS`."""
         state, sample = self.state, self.sample
         sign, style = _STATES[state.presence]
-        runs = ", ".join(f"{run.project}#{run.run} {run.stage}" for run in state.runs)
+        runs = ", ".join(f"{run.project}#{run.run}" for run in state.runs)
         memory = 100 * sample.memory / sample.memory_total if sample and sample.memory_total else None
         point = sample.point() if sample else None
         return (

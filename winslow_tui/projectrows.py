@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -14,17 +14,18 @@ from winslow_tui.themes import glyph, style_of
 from winslow_tui.widgets.table import Cell, Column
 
 COLUMNS = (
-    Column("PROJECT", 22, grow=3, rank=9),
-    Column("STATE", 20, grow=1, rank=8),
-    Column("STAGE", 14, grow=1, rank=7),
-    Column("NODE", 7, grow=1, rank=5),
-    Column("PROGRESS", 15, grow=1, rank=6),
-    Column("FOR", 6, align="right", rank=4),
-    Column("TAGS", 8, grow=1, rank=1),
+    Column("PROJECT", 18, grow=3, rank=9),
+    Column("STATE", 11, rank=8),
+    Column("STAGE", 9, grow=1, rank=6),
+    Column("NODE", 5, grow=1, rank=4),
+    Column("PROGRESS", 16, grow=6, rank=7),
+    Column("FOR", 6, align="right", rank=5),
+    Column("TAGS", 10, grow=2, rank=1),
 )
 FIELDS = ("tag", "state", "node", "author", "stage", "name")
 _URGENCY = ("needs you", "failed", "waiting", "running", "paused", "new", "succeeded")
 BAR = 10
+_RUN = re.compile(r"^run #\d+ \([^)]*\): ")  # what the columns beside it say already
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,32 @@ class ProjectRow:
         runs = self.summary.active
         return next((run for run in runs if run.state is not RunState.QUEUED), runs[0] if runs else None)
 
+    @property
+    def stage(self) -> str:
+        """What runs, or would be next."""
+        return self.active.stage if self.active else self.summary.next_stage or ""
+
+    @property
+    def node(self) -> str:
+        """Where it runs; empty for nowhere."""
+        return self.active.node if self.active else ""
+
+    @property
+    def why(self) -> str:
+        """What it waits for, or why it failed, in a few words."""
+        summary = self.summary
+        if summary.state == "needs you" and summary.needs:
+            return f"set {', '.join(summary.needs)}"
+        words = _RUN.sub("", summary.reason, count=1)
+        return words or ("for a node" if summary.state == "waiting" else "")
+
+    @property
+    def percent(self) -> float | None:
+        """How far the run is that the row tells of."""
+        if self.progress is not None and self.progress.percent is not None:
+            return self.progress.percent
+        return self.active.percent if self.active else None
+
     def fields(self) -> dict[str, tuple[str, ...]]:
         """What a filter looks at."""
         run = self.active
@@ -51,7 +78,7 @@ class ProjectRow:
             "state": (self.summary.state,),
             "node": (run.node,) if run and run.node else (),
             "stage": (run.stage,) if run else (),
-            "author": (getattr(self.summary, "author", ""),),
+            "author": (self.summary.author,),
         }
 
     @cached_property
@@ -65,14 +92,14 @@ class ProjectRow:
     def cells(self, *, now: float, wall: datetime) -> tuple[Cell, ...]:
         """As `COLUMNS`. `now` is monotonic, `wall` only for ages."""
         summary, run = self.summary, self.active
-        state = Cell(f"{glyph(summary.state)} {_state(self)}", state=style_of(summary.state))
-        stage = run.stage if run else (summary.next_stage or "")
+        told = f"{glyph(summary.state)} {terminal_text.line(summary.state)}"
+        state = Cell(told, state=style_of(summary.state))
         age = now - self.heard if self.heard is not None else _age(summary.updated, wall)
         return (
             Cell(terminal_text.line(summary.id)),
             state,
-            Cell(terminal_text.line(stage), dim=run is None),
-            Cell(terminal_text.line(run.node) if run and run.node else "-", dim=not (run and run.node)),
+            Cell(terminal_text.line(self.stage), dim=run is None),
+            Cell(terminal_text.line(self.node) or "-", dim=not self.node),
             self._progress(run),
             Cell(duration(age) if age is not None else ""),
             Cell(terminal_text.line(" ".join(summary.tags)), dim=True),
@@ -80,16 +107,11 @@ class ProjectRow:
 
     def _progress(self, run: ActiveSummary | None) -> Cell:
         if run is None or run.state is RunState.QUEUED:
-            return Cell(terminal_text.line(self.summary.reason), dim=True)
-        percent = self.progress.percent if self.progress else run.percent
+            return Cell(terminal_text.line(self.why), dim=True)
+        percent = self.percent
         if percent is None:
             return Cell(self.progress.phase.value if self.progress else run.state.value.lower(), dim=True)
         return Cell(bar(percent))
-
-
-def _state(row: ProjectRow) -> str:
-    state = row.summary.state
-    return "waiting for node" if state == "waiting" else terminal_text.line(state)
 
 
 def bar(percent: float, width: int = BAR) -> str:
@@ -116,11 +138,3 @@ def _time(text: str) -> datetime | None:
     except ValueError:
         return None
     return then if then.tzinfo else then.replace(tzinfo=UTC)
-
-
-def counts(summaries: Mapping[str, ProjectRow]) -> dict[str, int]:
-    """How many projects are in each state."""
-    found: dict[str, int] = {}
-    for row in summaries.values():
-        found[row.summary.state] = found.get(row.summary.state, 0) + 1
-    return found

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -28,6 +29,7 @@ class Changes:
     nodes: set[str] = field(default_factory=set)
     pipelines: set[str] = field(default_factory=set)
     servers: bool = False
+    turned: set[str] = field(default_factory=set)  # projects whose state became another one
 
 
 class SiteModel:
@@ -38,6 +40,7 @@ class SiteModel:
         self._order: list[tuple[int, float, str]] = []
         self._begun = clock()
         self.projects: dict[str, ProjectRow] = {}
+        self.counts: Counter[str] = Counter()  # projects by state
         self.nodes: dict[str, NodeState] = {}
         self.samples: dict[str, NodeSample] = {}
         self.sampled: dict[str, float] = {}
@@ -69,6 +72,9 @@ class SiteModel:
                 changes.projects.add(where[0])
         many = len(news.projects) >= _MANY
         for project, summary in news.projects.items():
+            before = self.projects.get(project)
+            if before is not None and summary is not None and before.summary.state != summary.state:
+                changes.turned.add(project)
             changes.moved |= self._project(project, summary, move=not many)
             changes.projects.add(project)
         if many:
@@ -99,8 +105,11 @@ class SiteModel:
             place = bisect_left(self._order, old.urgency)
             if place < len(self._order) and self._order[place] == old.urgency:
                 del self._order[place]
+        if old is not None:
+            self.counts[old.summary.state] -= 1
         if summary is None:
             return old is not None
+        self.counts[summary.state] += 1
         heard = old.heard if old else None
         if old is not None and old.summary.state != summary.state:
             heard = self._clock()

@@ -13,7 +13,7 @@ from textual.binding import Binding
 if TYPE_CHECKING:
     from winslow_tui.app import WinslowApp
 
-Kind = Literal["site", "project", "run", "node", "file", "pipeline"]
+Kind = Literal["site", "project", "run", "queue", "node", "file", "pipeline"]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
 from winslow import terminal_text
-from winslow_tui import filtering
+from winslow_tui import filtering, verbs
 from winslow_tui.activity import About, Entry
 from winslow_tui.activityfeed import ActivityFeed
 from winslow_tui.screens.base import SiteScreen
@@ -19,7 +19,7 @@ from winslow_tui.widgets.table import Cell, Column, VirtualTable
 
 KEPT = 20_000  # entries; older ones: `winslow activity`
 COLUMNS = (
-    Column("WHEN", 14, rank=9),
+    Column("WHEN", 15, rank=9),
     Column("WHO", 8, grow=1, rank=6),
     Column("WHAT ABOUT", 14, grow=2, rank=7),
     Column("WHAT", 24, grow=6, rank=8),
@@ -31,9 +31,11 @@ class ActivityScreen(SiteScreen):
     """See the module; it listens from the first time it is shown."""
 
     view = "activity"
+    remembered = "activity"
     AUTO_FOCUS = "#body"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "filter", key_display="/"),
+        *verbs.bindings("site"),
     ]
 
     def __init__(self) -> None:
@@ -52,7 +54,7 @@ class ActivityScreen(SiteScreen):
 
     def on_mount(self) -> None:
         super().on_mount()
-        self._feed = ActivityFeed(self.winslow.config, self.winslow.client)
+        self._feed = self.winslow.around.activity(self.winslow.config, self.winslow.client)
         self.set_interval(0.25, self._poll)
 
     def on_unmount(self) -> None:
@@ -82,8 +84,6 @@ class ActivityScreen(SiteScreen):
     def _row(self, key: str) -> tuple[Cell, ...]:
         entry = self._by_key[key]
         about = entry.title or entry.subject.id
-        if entry.subject.about is not About.PROJECT:
-            about = f"{entry.subject.about} {about}"
         return (
             Cell(entry.time.astimezone().strftime("%d %b %H:%M:%S"), dim=True),
             Cell(terminal_text.line(entry.by)),

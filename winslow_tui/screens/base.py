@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import getpass
-import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from winslow import terminal_text
 from winslow_tui import verbs
-from winslow_tui.projectrows import counts, duration
+from winslow_tui.projectrows import duration
 from winslow_tui.screens.command import CommandLine, Help
 from winslow_tui.sitemodel import Changes, SiteModel
 from winslow_tui.sitewatch import Server
+from winslow_tui.sorting import Sorting
 from winslow_tui.verbs import Kind
 from winslow_tui.widgets.frame import Line, Part
 
 if TYPE_CHECKING:
     from winslow_tui.app import WinslowApp
+
+ROOMY = 100
+"""Columns from which on it is said who sits there."""
 
 VIEWS = (
     ("projects", "Projects"),
@@ -35,28 +38,37 @@ VIEWS = (
 )
 
 
-class SiteScreen(Screen[None]):
-    """A screen with the site's frame. Subclasses give `body`, and may take `changed` and `filtered`."""
+class SiteScreen(Screen[None], inherit_bindings=False):
+    """A screen with the site's frame. Subclasses give `body`, and may take `changed` and `filtered`.
+
+    `remembered` names the list whose filter and sorting are kept between starts; empty: none is."""
 
     view: ClassVar[str] = ""  # which of VIEWS is lit
-    filters: ClassVar[bool] = False
+    sorting = Sorting()
+    remembered: ClassVar[str] = ""
     AUTO_FOCUS: ClassVar[str | None] = ""
     DEFAULT_CSS = """
     SiteScreen { background: $background; layout: vertical; }
     SiteScreen #filter { height: 1; border: none; padding: 0 1; background: $panel; display: none; }
     SiteScreen #filter.shown { display: block; }
+    SiteScreen #trouble { height: auto; max-height: 3; padding: 0 1; color: $state-failed; display: none; }
+    SiteScreen #trouble.shown { display: block; }
     SiteScreen #body { height: 1fr; }
     """
+    _told_off = ""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "back", show=False),
         Binding("slash", "filter", "filter", key_display="/", show=False),
         Binding("colon", "command", "commands", key_display=":", show=False),
         Binding("question_mark", "help", "help", key_display="?", show=False),
+        Binding("tab", "app.focus_next", "next part", show=False),
+        Binding("shift+tab", "app.focus_previous", "part before", show=False),
     ]
 
     def compose(self) -> ComposeResult:
         yield Line(id="site")
         yield Line(id="views")
+        yield Static(id="trouble", markup=False)
         yield Input(
             id="filter",
             placeholder="filter: words, state:failed, tag:x, !inverts",
@@ -86,6 +98,10 @@ class SiteScreen(Screen[None]):
         return self.winslow.site
 
     def on_mount(self) -> None:
+        if self.remembered:
+            kept = self.winslow.remembered.view(self.remembered)
+            self.query_one("#filter", Input).value = kept.filter
+            self.sorting = Sorting(kept.column, backwards=kept.backwards)
         self.draw_frame()
 
     def on_screen_resume(self) -> None:
@@ -102,24 +118,30 @@ class SiteScreen(Screen[None]):
 
     def draw_frame(self) -> None:
         """Draw the lines of the frame; called when something in them may have changed, and every second."""
-        config, site = self.winslow.config, self.site
+        config, site, now = self.winslow.config, self.site, self.winslow.around.clock()
         self.query_one("#site", Line).show(
             [
                 (Part("winslow", "title"),),
                 (
                     Part(f"{config.settings.site} "),
-                    *_server("broker", site.broker),
+                    *_server("broker", site.broker, now),
                     Part(" "),
-                    *_server("store", site.store),
+                    *_server("store", site.store, now),
                 ),
                 *self._counts(),
             ],
             [
                 *self._transfers(),
-                *([Part("read only  ", "busy")] if self.winslow.readonly else []),
-                Part(_me(), "dim"),
+                *([Part("read only", "busy")] if self.winslow.readonly else []),
+                *([Part(f"  {self.winslow.around.person}", "dim")] if self.size.width >= ROOMY else []),
             ],
         )
+        trouble = self.query_one("#trouble", Static)
+        told_off = _trouble(site.broker, site.store, now)
+        trouble.set_class(bool(told_off), "shown")
+        if told_off != self._told_off:
+            self._told_off = told_off
+            trouble.update(Content(terminal_text.block(told_off)))
         told = self.query_one("#filter", Input).value
         crumbs = self.crumbs()
         left: list[tuple[Part, ...]] = [
@@ -129,26 +151,24 @@ class SiteScreen(Screen[None]):
         if crumbs:
             left = [(Part(" › ".join(crumbs), "title"),)]
         self.query_one("#views", Line).show(left, [Part(f"/{told}", "key")] if told else [])
-        self.query_one("#hints", Line).show(self._hints())
+        self.query_one("#hints", Line).show(
+            self._hints(), [Part("?", "key"), Part(" help  "), Part(":", "key"), Part(" commands")]
+        )
 
     def crumbs(self) -> tuple[str, ...]:
         """The way here, where it is not one of the views."""
         return ()
 
     def _counts(self) -> list[tuple[Part, ...]]:
-        found = counts(self.site.projects)
+        """How many of what, the most urgent first: a narrow line leaves out what comes last."""
+        found = self.site.counts
         nodes = sum(state.presence != "offline" for state in self.site.nodes.values())
-        shown: list[tuple[Part, ...]] = [(Part(f"{nodes} node{'s' if nodes != 1 else ''}"),)]
-        for state, style, word in (
-            ("running", "", "running"),
-            ("waiting", "busy", "waiting"),
-            ("needs you", "busy", "need you"),
-            ("failed", "bad", "failed"),
-        ):
+        shown: list[tuple[Part, ...]] = []
+        for state, style in (("needs you", "busy"), ("failed", "bad"), ("running", ""), ("waiting", "busy")):
             if number := found.get(state, 0):
-                shown.append(
-                    (Part(f"{number} {'needs you' if word == 'need you' and number == 1 else word}", style),)
-                )
+                words = "need you" if state == "needs you" and number != 1 else state
+                shown.append((Part(f"{number} {words}", style),))
+        shown.append((Part(f"{nodes} node{'s' if nodes != 1 else ''}"),))
         return shown
 
     def _transfers(self) -> list[Part]:
@@ -161,15 +181,19 @@ class SiteScreen(Screen[None]):
         ]
 
     def _hints(self) -> list[tuple[Part, ...]]:
-        shown: list[tuple[Part, ...]] = []
+        shown: dict[str, tuple[Part, ...]] = {}
         for active in self.active_bindings.values():
             binding = active.binding
             if binding.show and active.enabled and binding.description:
                 key = self.app.get_key_display(binding)
-                shown.append((Part(key, "key"), Part(f" {binding.description}")))
-        return shown
+                shown.setdefault(binding.description, (Part(key, "key"), Part(f" {binding.description}")))
+        return list(shown.values())
 
     # -- verbs
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A verb's key counts only while something of its kind is what one looks at."""
+        return action != "verb" or parameters[0] in self.kinds
 
     def things(self, kind: Kind) -> list[str]:
         """The keys of what a verb of this kind would be done to: marked, else under the cursor. Empty: none."""
@@ -236,8 +260,18 @@ class SiteScreen(Screen[None]):
 
     @on(Input.Changed, "#filter")
     def _filter_changed(self) -> None:
+        if self.remembered:
+            self.winslow.remembered.view(self.remembered).filter = self.filter_text[:1024]
         self.filtered()
         self.draw_frame()
+
+    def action_sort(self, column: str) -> None:
+        """Sort the list by a column, or turn it around, or give it its own order back."""
+        self.sorting = self.sorting.pressed(column)
+        if self.remembered:
+            kept = self.winslow.remembered.view(self.remembered)
+            kept.column, kept.backwards = self.sorting.column, self.sorting.backwards
+        self.filtered()
 
     @on(Input.Submitted, "#filter")
     def _filter_kept(self) -> None:
@@ -263,19 +297,18 @@ class SiteScreen(Screen[None]):
             self.dismiss()
 
 
-def _server(name: str, server: Server) -> tuple[Part, ...]:
+def _trouble(broker: Server, store: Server, now: float) -> str:
+    """What is away, what it said, and that what is shown is old; empty where all is well."""
+    told = [f"{server.problem}" for server in (broker, store) if server.up is False and server.problem]
+    if broker.up is False:
+        told.append(f"what is shown is {duration(now - broker.since)} old; it goes on by itself")
+    return "\n".join(told)
+
+
+def _server(name: str, server: Server, now: float) -> tuple[Part, ...]:
     if server.up is None:
         return (Part(f"◌ {name}", "dim"),)
     if server.up:
         return (Part("●", "good"), Part(f" {name}"))
-    away = duration(time.monotonic() - server.since)
+    away = duration(now - server.since)
     return (Part(f"✗ {name} away {away}", "bad"),)
-
-
-def _me() -> str:
-    import socket
-
-    try:
-        return terminal_text.line(f"{getpass.getuser()}@{socket.gethostname()}")
-    except (OSError, KeyError):  # a user without a name
-        return terminal_text.line(socket.gethostname())

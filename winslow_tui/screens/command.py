@@ -16,6 +16,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from winslow_tui import verbs
+from winslow_tui.screens.page import aligned
 from winslow_tui.verbs import Kind, Verb
 
 VIEW_NAMES = ("projects", "nodes", "files", "pipelines", "activity")
@@ -91,7 +92,11 @@ class CommandLine(ModalScreen[str | None]):
 class Help(ModalScreen[None]):
     """Every key of the screen below, and every command."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q", "close", "close")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,question_mark,q", "close", "close"),
+        Binding("j", "scroll(1)", "down", show=False),
+        Binding("k", "scroll(-1)", "up", show=False),
+    ]
     DEFAULT_CSS = """
     Help { align: center middle; }
     Help #help { width: 74; max-width: 95%; height: auto; max-height: 90%; background: $surface; border: round $primary;
@@ -104,16 +109,21 @@ class Help(ModalScreen[None]):
         self._active = list(active)
 
     def compose(self) -> ComposeResult:
-        lines = ["keys"]
         seen: dict[str, list[str]] = {}
         for each in self._active:
             if each.binding.description:
                 seen.setdefault(each.binding.description, []).append(self.app.get_key_display(each.binding))
-        lines += [f"  {' '.join(dict.fromkeys(keys)):<18} {words}" for words, keys in seen.items()]
-        lines += ["", "commands, behind :"]
-        lines += [f"  {each.name:<18} {each.words}" for kind in self._kinds for each in verbs.of(kind)]
+        keys = [(" ".join(dict.fromkeys(found)), words) for words, found in seen.items()]
+        told = [(each.name, each.words) for kind in self._kinds for each in verbs.of(kind)]
+        text = f"KEYS\n{aligned(keys)}\n\nCOMMANDS, BEHIND :\n{aligned(told)}"
         with VerticalScroll(id="help"):
-            yield Static(Content("\n".join(lines)))
+            yield Static(Content(text), markup=False)
+
+    def on_mount(self) -> None:
+        self.query_one("#help").focus()
+
+    def action_scroll(self, by: int) -> None:
+        self.query_one("#help").scroll_relative(y=by, animate=False)
 
     def action_close(self) -> None:
         self.dismiss()

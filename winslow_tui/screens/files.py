@@ -9,21 +9,18 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
-from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widget import Widget
-from textual.widgets import Static
 
 from winslow import address, terminal_text
 from winslow.errors import WinslowError
 from winslow.placement import size_text
 from winslow.workspace import EntryType
-from winslow_tui import filing, filtering, livefiles, verbs, workspace_editing
+from winslow_tui import filing, filtering, livefiles, sorting, verbs, workspace_editing
 from winslow_tui.filing import File
 from winslow_tui.projectrows import bar, duration
 from winslow_tui.screens.base import SiteScreen
 from winslow_tui.screens.form import Field, Form, Question
+from winslow_tui.screens.page import Page
 from winslow_tui.transfers import State, Transfer
 from winslow_tui.verbs import Kind, verb
 from winslow_tui.widgets.browser import Browser
@@ -146,9 +143,11 @@ class FilesScreen(SiteScreen):
 
     view = "files"
     AUTO_FOCUS = "#entries"
+    remembered = "files"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "filter", key_display="/"),
         *verbs.bindings("file", "site"),
+        *sorting.bindings({"N": "NAME", "S": "SIZE", "M": "MODIFIED"}),
     ]
 
     def body(self) -> Iterable[Widget]:
@@ -179,6 +178,7 @@ class FilesScreen(SiteScreen):
             self.browser.refresh_files()
 
     def filtered(self) -> None:
+        self.browser.sort(self.sorting)
         wanted = filtering.parse(self.filter_text, fields=())
         self.browser.narrow(lambda name: wanted.holds({"name": (name,)}))
 
@@ -196,7 +196,7 @@ def open_file(app: WinslowApp, where: str, file: File) -> None:
         return app.client.store.get_range(file.key, 0, PREVIEW)
 
     def done(data: bytes) -> None:
-        app.push_screen(Preview(where, file, preview(file, data)))
+        app.push_screen(Page(where, preview(file, data)))
 
     app.do(work, done)
 
@@ -236,42 +236,6 @@ def _columns(text: str, delimiter: str) -> str:
 
 def _hex(data: bytes) -> str:
     return "\n".join(data[at : at + 16].hex(" ") for at in range(0, len(data), 16))
-
-
-class Preview(ModalScreen[None]):
-    """The beginning of a file."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "close", "close"),
-        Binding("j", "down", "down", show=False),
-        Binding("k", "up", "up", show=False),
-    ]
-    DEFAULT_CSS = """
-    Preview { align: center middle; }
-    Preview #preview { width: 95%; height: 90%; background: $surface; border: round $primary; padding: 0 1; }
-    Preview Static { width: auto; }
-    """
-
-    def __init__(self, where: str, file: File, text: str) -> None:
-        super().__init__()
-        self._where, self._file, self._shown = where, file, text
-
-    def compose(self) -> Iterable[Widget]:
-        with VerticalScroll(id="preview") as box:
-            box.border_title = Content(terminal_text.line(self._where)).markup
-            yield Static(Content(terminal_text.block(self._shown)))
-
-    def on_mount(self) -> None:
-        self.query_one("#preview").focus()
-
-    def action_down(self) -> None:
-        self.query_one("#preview").scroll_down(animate=False)
-
-    def action_up(self) -> None:
-        self.query_one("#preview").scroll_up(animate=False)
-
-    def action_close(self) -> None:
-        self.dismiss()
 
 
 class TransfersScreen(SiteScreen):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -21,9 +21,6 @@ from textual.widgets import Button, Input, Select, Static
 
 from winslow import terminal_text
 from winslow.errors import WinslowError
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -172,8 +169,9 @@ class Question(ModalScreen[bool]):
     Question #question { width: 66; max-width: 95%; height: auto; background: $surface; border: round $error;
                          padding: 1 2; }
     Question #answers { height: auto; align-horizontal: right; margin-top: 1; }
-    Question Button { min-width: 10; height: 1; border: none; margin-left: 2; }
-    Question Button:focus { background: $primary; color: $background; text-style: bold; }
+    Question Button { min-width: 10; margin-left: 2; background: $panel; color: $foreground; }
+    Question Button.-style-default:focus { background: $primary; color: $background; text-style: bold;
+                                            background-tint: $primary 0%; }
     Question Input { height: 1; border: none; background: $panel; margin-top: 1; }
     """
 
@@ -190,8 +188,8 @@ class Question(ModalScreen[bool]):
                     placeholder=f"type {terminal_text.line(self._name_wanted)} to go on", compact=True
                 )
             with Horizontal(id="answers"):
-                yield Button("No", id="no")
-                yield Button("Yes", id="yes")
+                yield Button("No", id="no", compact=True)
+                yield Button("Yes", id="yes", compact=True)
 
     def on_mount(self) -> None:
         self.query_one("Input" if self._name_wanted else "#no").focus()

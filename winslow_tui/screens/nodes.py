@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
 from broker import topics
 from winslow.node import Presence
-from winslow_tui import filtering, noderows, verbs
+from winslow_tui import filtering, noderows, sorting, verbs
 from winslow_tui.noderows import NodeRow
 from winslow_tui.screens.base import SiteScreen
 from winslow_tui.screens.form import Field, Form, Question
@@ -79,7 +78,12 @@ class NodesScreen(SiteScreen):
 
     view = "nodes"
     AUTO_FOCUS = "#body"
-    BINDINGS: ClassVar[list[BindingType]] = [*verbs.bindings("node")]
+    remembered = "nodes"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "filter", "filter", key_display="/"),
+        *verbs.bindings("node", "site"),
+        *sorting.bindings({"N": "NODE", "S": "STATE", "C": "CPU", "M": "MEMORY", "R": "RUNS"}),
+    ]
     _samples: Stream | None = None
 
     def body(self) -> Iterable[Widget]:
@@ -122,7 +126,22 @@ class NodesScreen(SiteScreen):
     def filtered(self) -> None:
         wanted = filtering.parse(self.filter_text, fields=noderows.FIELDS)
         rows = self.site.nodes
-        self.table.show([key for key in sorted(rows) if wanted.holds(NodeRow(rows[key]).fields())])
+        order = [key for key in sorted(rows) if wanted.holds(NodeRow(rows[key]).fields())]
+        samples = self.site.samples
+        self.table.sorting = self.sorting
+        self.table.show(
+            self.sorting.order(
+                order,
+                {
+                    "NODE": lambda key: key,
+                    "STATE": lambda key: rows[key].presence.value,
+                    "CPU": lambda key: samples[key].cpu if key in samples else None,
+                    "MEMORY": lambda key: samples[key].memory if key in samples else None,
+                    "RUNS": lambda key: len(rows[key].runs),
+                },
+            )
+        )
+        self.table.refresh_line(0)
 
     @on(VirtualTable.Chosen)
     def _open(self, event: VirtualTable.Chosen) -> None:
@@ -202,5 +221,5 @@ def node_row(app: WinslowApp, key: str) -> NodeRow:
     """A node's row as it is now."""
     site = app.site
     sampled = site.sampled.get(key)
-    age = time.monotonic() - sampled if sampled is not None else None
+    age = app.around.clock() - sampled if sampled is not None else None
     return NodeRow(site.nodes[key], site.samples.get(key), age)

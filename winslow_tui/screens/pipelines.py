@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -13,13 +14,18 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from winslow import terminal_text
-from winslow.errors import WinslowError
+from winslow.definition_diff import pipeline_changes
+from winslow.definition_text import MAX_BYTES, decode
+from winslow.errors import InvalidInput
+from winslow.pipeline import parse
+from winslow.project import Project
 from winslow.store.pipelines import PipelineHead
 from winslow_tui import filtering, verbs
 from winslow_tui.definition_editing import PipelineSubject
 from winslow_tui.definition_view import text_diff
 from winslow_tui.screens.base import SiteScreen
-from winslow_tui.screens.form import Question
+from winslow_tui.screens.form import Field, Form, Question
+from winslow_tui.screens.page import Page
 from winslow_tui.sitemodel import Changes
 from winslow_tui.verbs import Kind, verb
 from winslow_tui.widgets.table import Cell, Column, VirtualTable
@@ -39,13 +45,65 @@ COLUMNS = (
 @verb("edit", "pipeline", "edit", key="e", shown=True)
 def edit(app: WinslowApp, keys: Sequence[str]) -> None:
     """In the person's own editor; nothing invalid is stored and no text is lost."""
-    from winslow_tui.cli.editor import in_editor
+    app.do(lambda: PipelineSubject(app.client, keys[0]), app.edit)
 
-    with app.suspend():
-        try:
-            in_editor(PipelineSubject(app.client, keys[0]))
-        except WinslowError as error:
-            app.told(str(error), hint=error.hint, bad=True)
+
+@verb("apply", "site", "apply a pipeline's file", key="A")
+def apply(app: WinslowApp, _keys: Sequence[str]) -> None:
+    """Check a YAML file here and make it the current definition of its name. Mistakes are told with their places."""
+
+    def send(values: Mapping[str, str]) -> tuple[str, int]:
+        text, source = _read(values["file"])
+        definition, revision = app.client.pipelines.apply(text, source=source)
+        return definition.name, revision
+
+    def done(found: object) -> None:
+        if isinstance(found, tuple):
+            app.told(f"{found[0]} revision {found[1]}")
+
+    field = Field("file", "file", required=True, placeholder="a path here; drop a file on the terminal")
+    app.push_screen(Form("Apply a pipeline", [field], send, done=done))
+
+
+@verb("check", "site", "check a pipeline's file", changes=False)
+def check(app: WinslowApp, _keys: Sequence[str]) -> None:
+    """Whether a YAML file here is a definition; nothing is stored."""
+
+    def send(values: Mapping[str, str]) -> str:
+        text, source = _read(values["file"])
+        return parse(text, source=source).name
+
+    field = Field("file", "file", required=True, placeholder="a path here; drop a file on the terminal")
+    app.push_screen(Form("Check a pipeline", [field], send, done=lambda name: app.told(f"{name} is right")))
+
+
+def _read(typed: str) -> tuple[str, str]:
+    """A file's text and its name for messages. Raises InvalidInput."""
+    path = Path(typed.strip().strip("'\"")).expanduser()
+    try:
+        with path.open("rb") as file:
+            return decode(file.read(MAX_BYTES + 1), source=str(path)), str(path)
+    except OSError as error:
+        raise InvalidInput(f"{path}: {error.strerror or error}") from error
+
+
+@verb("compare", "pipeline", "compare with a project's copy", key="c", changes=False)
+def compare(app: WinslowApp, keys: Sequence[str]) -> None:
+    """What a project's own copy has otherwise than the newest revision."""
+
+    def send(values: Mapping[str, str]) -> tuple[Project, list[str]]:
+        project = app.client.project(values["project"])
+        found = app.client.pipelines.get(keys[0]).definition
+        return project, [str(each) for each in pipeline_changes(found, project.pipeline.definition)]
+
+    def done(found: object) -> None:
+        if isinstance(found, tuple):
+            project, changes = found
+            title = f"{project.id} against {keys[0]}"
+            app.push_screen(Page(title, "\n".join(changes) or "nothing differs"))
+
+    field = Field("project", "project", required=True, placeholder="its id, or the beginning of it")
+    app.push_screen(Form(f"Compare {keys[0]} with the copy in", [field], send, done=done))
 
 
 @verb("delete", "pipeline", "delete", key="D")
@@ -66,7 +124,8 @@ class PipelinesScreen(SiteScreen):
     view = "pipelines"
     AUTO_FOCUS = "#list"
     BINDINGS: ClassVar[list[BindingType]] = [
-        *verbs.bindings("pipeline"),
+        *verbs.bindings("pipeline", "site"),
+        Binding("slash", "filter", "filter", key_display="/"),
         Binding("v", "show('text')", "text", show=False),
         Binding("h", "show('history')", "history"),
         Binding("d", "show('diff')", "last change"),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
+from textwrap import wrap
 from typing import ClassVar
 
 from textual import on
@@ -21,6 +22,9 @@ from winslow.project import Project, Run
 from winslow_tui import runfacts, verbs
 from winslow_tui.logfeed import LogFeed
 from winslow_tui.projectrows import duration
+from winslow_tui.screens import keeping as _keeping  # noqa: F401  adds its verbs
+from winslow_tui.screens import particulars as _particulars  # noqa: F401  adds its verbs
+from winslow_tui.screens import queue as _queue  # noqa: F401  adds its verbs
 from winslow_tui.screens import steering as _steering  # noqa: F401  adds its verbs
 from winslow_tui.screens.base import SiteScreen
 from winslow_tui.screens.files import look, open_file
@@ -35,13 +39,19 @@ from winslow_tui.widgets.yamltext import highlighted
 
 TABS = ("log", "files", "settings", "metrics", "facts")
 RUNS = (
-    Column("RUN", 4, rank=9),
-    Column("STAGE", 8, grow=2, rank=8),
-    Column("STATE", 13, grow=1, rank=7),
-    Column("NODE", 5, grow=1, rank=3),
-    Column("TIME", 6, align="right", rank=5),
+    Column("RUN", 3, rank=9),
+    Column("STAGE", 7, grow=2, rank=8),
+    Column("STATE", 12, grow=2, rank=8),
+    Column("NODE", 4, grow=1, rank=3),
+    Column("TIME", 5, align="right", rank=5),
 )
 _RUN_STATES = {"QUEUED": "waiting", "PREPARING": "running", "COLLECTING": "running"}
+
+
+class Banner(Static, can_focus=True):
+    """What a project asks a person for; enter opens the form."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "screen.verb('project', 'answer')", "answer")]
 
 
 class ProjectScreen(SiteScreen):
@@ -61,11 +71,12 @@ class ProjectScreen(SiteScreen):
     ]
     DEFAULT_CSS = """
     ProjectScreen #body { height: 1fr; }
-    ProjectScreen #left { width: 2fr; max-width: 60; min-width: 30; border-right: solid $panel; }
+    ProjectScreen #left { width: 2fr; max-width: 60; min-width: 33; border-right: solid $panel; }
     ProjectScreen #right { width: 3fr; }
     ProjectScreen #title, ProjectScreen #asks, ProjectScreen #plan { height: auto; padding: 0 1; }
     ProjectScreen #asks { background: $warning 20%; color: $warning; text-style: bold; display: none; }
     ProjectScreen #asks.shown { display: block; }
+    ProjectScreen #asks:focus { background: $cursor-ground; }
     ProjectScreen #runs { height: 1fr; }
     ProjectScreen #plan { border-top: solid $panel; color: $foreground; max-height: 8; }
     ProjectScreen #facts, ProjectScreen #settings { padding: 0 1; }
@@ -79,18 +90,19 @@ class ProjectScreen(SiteScreen):
         self._revision = 0
         self._reading = False
         self._stale: dict[int, int] = {}
+        self._asked = False
         self._feed: LogFeed | None = None
         self._fed: tuple[int, int] | None = None
 
     def body(self) -> Iterable[Widget]:
         yield Static(id="title", markup=False)
-        yield Static(id="asks", markup=False)
+        yield Banner(id="asks", markup=False)
         with Horizontal(id="body"):
             with Vertical(id="left"):
                 yield VirtualTable(RUNS, self._row, empty="no run yet: s starts", id="runs")
                 yield Static(id="plan", markup=False)
             with Vertical(id="right"):
-                yield Line(id="tabs")
+                yield Line(gap=1, id="tabs")
                 with ContentSwitcher(initial="log", id="content"):
                     yield LogView(id="log")
                     yield from self.tabs()
@@ -125,6 +137,8 @@ class ProjectScreen(SiteScreen):
 
     def on_mount(self) -> None:
         super().on_mount()
+        if self.winslow.remembered.tab in TABS:
+            self.tab = self.query_one("#content", ContentSwitcher).current = self.winslow.remembered.tab
         self.set_interval(0.1, self._poll)
         self.set_interval(1.0, self._tick)
         self._read()
@@ -200,9 +214,14 @@ class ProjectScreen(SiteScreen):
         )
         self.query_one("#title", Static).update(_plain(" · ".join(part for part in parts if part)))
         state, why = state_of(project)
-        asks = self.query_one("#asks", Static)
+        asks = self.query_one("#asks", Banner)
         asks.set_class(state is ProjectState.NEEDS_YOU, "shown")
-        asks.update(_plain(f"? {why}"))
+        asks.update(_plain(f"? {why}: enter answers"))
+        if state is ProjectState.NEEDS_YOU and not self._asked:
+            asks.focus()
+        elif state is not ProjectState.NEEDS_YOU and asks.has_focus:
+            self.focus_body()
+        self._asked = state is ProjectState.NEEDS_YOU
         self.query_one("#plan", Static).update(_plain(self._plan(project)))
         self._draw_tab()
         self.draw_frame()
@@ -215,9 +234,9 @@ class ProjectScreen(SiteScreen):
         style = _RUN_STATES.get(state, state.lower())
         told = (
             state.lower() if run.state.value != "FAILED" else (run.reason.value if run.reason else "failed")
-        )
+        ).replace("_", " ")
         if run.n in self._stale:
-            told += " stale"
+            told = "stale"
         return (
             Cell(f"#{run.n}"),
             Cell(terminal_text.line(run.stage.name)),
@@ -236,7 +255,7 @@ class ProjectScreen(SiteScreen):
             end = (
                 datetime.fromisoformat(attempt.ended_at)
                 if attempt and attempt.ended_at
-                else datetime.now(UTC)
+                else self.winslow.around.wall()
             )
         except ValueError:
             return ""
@@ -252,17 +271,18 @@ class ProjectScreen(SiteScreen):
             if project.control.next_stage == stage.name and not project.active:
                 sign = "‖"
             shown.append(f"{stage.name} {sign}")
-        plan = "plan  " + " → ".join(shown)
+        lines = [("plan", " → ".join(shown))]
         if project.queue:
-            plan += "\nqueue " + ", ".join(request.stage for request in project.queue)
+            lines.append(("queue", ", ".join(request.stage for request in project.queue)))
         if project.env:
-            plan += "\nenv   " + "  ".join(f"{name}={value}" for name, value in project.env.items())
-        return plan
+            lines.append(("env", "  ".join(f"{name}={value}" for name, value in project.env.items())))
+        width = max(20, self.query_one("#plan").content_size.width or 30)
+        return "\n".join(hanging(name, text, width) for name, text in lines)
 
     # -- the right side
 
     def action_tab(self, name: str) -> None:
-        self.tab = name
+        self.tab = self.winslow.remembered.tab = name
         self.query_one("#content", ContentSwitcher).current = name
         self._draw_tab()
         if name == "files":
@@ -288,7 +308,9 @@ class ProjectScreen(SiteScreen):
 
     def _draw_tab(self) -> None:
         parts = [
-            (Part(f"{place} ", "key"), Part(f" {name.capitalize()} ", "on" if name == self.tab else ""))
+            (Part(f"{place} ", "key"), Part(f" {name.capitalize()} ", "on"))
+            if name == self.tab
+            else (Part(f"{place} ", "key"), Part(name.capitalize()))
             for place, name in enumerate(TABS, start=1)
         ]
         self.query_one("#tabs", Line).show(parts)
@@ -304,9 +326,15 @@ class ProjectScreen(SiteScreen):
         self._tick()
 
     def _read_facts(self, project: Project, run: Run) -> None:
+        width = max(30, self.query_one("#content").size.width - 3)
+
         def work() -> str:
             told = runfacts.facts(project, run, left=self.winslow.client.runs.left(project, run))
-            return "\n".join(f"{name:<16} {value}" for name, value in runfacts.fields(told).items() if value)
+            return "\n".join(
+                hanging(name, str(value), width, indent=17)
+                for name, value in runfacts.fields(told).items()
+                if value not in ("", None)
+            )
 
         def show(text: str) -> None:
             if self.is_mounted and self.run is not None and self.run.n == run.n:
@@ -406,6 +434,13 @@ def settings(project: Project) -> Content:
         write(copy.definition),
     ]
     return highlighted("\n".join(lines))
+
+
+def hanging(name: str, text: str, width: int, *, indent: int = 6) -> str:
+    """A name and its text, whose further lines begin below its first."""
+    room = max(10, width - indent)
+    lines = wrap(terminal_text.line(text), room, break_on_hyphens=False) or [""]
+    return "\n".join(f"{name if not place else '':<{indent}}{line}" for place, line in enumerate(lines))
 
 
 def _plain(text: str) -> Content:

@@ -2,33 +2,61 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable
-from datetime import UTC, datetime
-from typing import ClassVar
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, ClassVar
 
 from textual import on
 from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.widget import Widget
+from textual.widgets import Static
 
-from winslow_tui import filtering, projectrows, verbs
+from winslow import terminal_text
+from winslow_tui import filtering, projectrows, sorting, verbs
+from winslow_tui.projectrows import ProjectRow
+from winslow_tui.screens import particulars as _particulars  # noqa: F401  adds its verbs
 from winslow_tui.screens import steering as _steering  # noqa: F401  adds its verbs
 from winslow_tui.screens.base import SiteScreen
 from winslow_tui.sitemodel import Changes
 from winslow_tui.verbs import Kind
 from winslow_tui.widgets.table import Cell, VirtualTable
 
+_VALUES: Mapping[str, Callable[[Mapping[str, ProjectRow], str], Any]] = {
+    "PROJECT": lambda rows, key: key,
+    "STATE": lambda rows, key: rows[key].summary.state,
+    "STAGE": lambda rows, key: rows[key].stage,
+    "NODE": lambda rows, key: rows[key].node,
+    "PROGRESS": lambda rows, key: rows[key].percent,
+    "FOR": lambda rows, key: rows[key].urgency[1],
+    "TAGS": lambda rows, key: " ".join(rows[key].summary.tags),
+}
+
 
 class ProjectsScreen(SiteScreen):
     """All projects, what needs a person first."""
 
     view = "projects"
-    filters = True
+    remembered = "projects"
     AUTO_FOCUS = "#body"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "filter", key_display="/"),
-        *verbs.bindings("site", "project"),
+        *verbs.bindings("project", "site"),
+        *sorting.bindings(
+            {
+                "N": "PROJECT",
+                "S": "STATE",
+                "E": "STAGE",
+                "O": "NODE",
+                "P": "PROGRESS",
+                "F": "FOR",
+                "L": "TAGS",
+            }
+        ),
     ]
+    DEFAULT_CSS = """
+    ProjectsScreen #reason { padding: 0 1; height: 1; color: $dim; }
+    """
 
     def body(self) -> Iterable[Widget]:
         yield VirtualTable(
@@ -37,6 +65,7 @@ class ProjectsScreen(SiteScreen):
             empty="no project yet: n makes one",
             id="body",
         )
+        yield Static(id="reason", markup=False)
 
     @property
     def table(self) -> VirtualTable:
@@ -48,17 +77,19 @@ class ProjectsScreen(SiteScreen):
 
     def _row(self, key: str) -> tuple[Cell, ...]:
         row = self.site.projects[key]
-        return row.cells(now=time.monotonic(), wall=datetime.now(UTC))
+        return row.cells(now=self.winslow.around.clock(), wall=self.winslow.around.wall())
 
     def caught_up(self) -> None:
         self._arrange()
         self.table.refresh()
 
     def changed(self, changes: Changes) -> None:
-        if changes.moved or (changes.projects and self.filter_text):
+        if changes.moved or (changes.projects and (self.filter_text or self.sorting.column)):
             self._arrange()
         for key in changes.projects:
             self.table.changed(key)
+        if self.table.current in changes.projects:
+            self._tell_why()
 
     def filtered(self) -> None:
         self._arrange()
@@ -68,7 +99,11 @@ class ProjectsScreen(SiteScreen):
         order, rows = self.site.order, self.site.projects
         if wanted.conditions:
             order = [key for key in order if wanted.holds(rows[key].fields())]
+        if self.sorting.column:
+            order = self.sorting.order(order, {name: partial(of, rows) for name, of in _VALUES.items()})
+        self.table.sorting = self.sorting
         self.table.show(order)
+        self.table.refresh_line(0)
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
@@ -76,6 +111,18 @@ class ProjectsScreen(SiteScreen):
 
     def things(self, kind: Kind) -> list[str]:
         return self.table.chosen if kind == "project" else []
+
+    @on(VirtualTable.Moved)
+    def _tell_why(self) -> None:
+        """The reason in full, which the table may have no room for."""
+        key = self.table.current
+        row = self.site.projects.get(key) if key else None
+        text = (
+            " · ".join(filter(None, (row.summary.name, row.summary.reason, row.summary.comment)))
+            if row
+            else ""
+        )
+        self.query_one("#reason", Static).update(Content(terminal_text.line(text)))
 
     @on(VirtualTable.Chosen)
     def _open(self, event: VirtualTable.Chosen) -> None:

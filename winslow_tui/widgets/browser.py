@@ -17,6 +17,7 @@ from winslow.address import Address
 from winslow.placement import size_text
 from winslow.workspace import EntryType
 from winslow_tui.filing import File
+from winslow_tui.sorting import Sorting
 from winslow_tui.widgets.frame import Line, Part
 from winslow_tui.widgets.table import Cell, Column, VirtualTable
 
@@ -25,6 +26,7 @@ COLUMNS = (
     Column("SIZE", 10, align="right", rank=8),
     Column("MODIFIED", 16, rank=5),
 )
+PLACES = (Column("PLACE", 9, grow=1, rank=9), Column("WHAT IT IS", 30, grow=3, rank=8))
 Root = tuple[str, str]
 """A place to begin with: its address, and what is said beside it."""
 
@@ -59,6 +61,7 @@ class Browser(Vertical):
         self._ask = ask
         self._roots = tuple(roots)
         self._files: dict[str, File] = {}
+        self._sorting = Sorting()
         self._filter: Callable[[str], bool] = lambda _name: True
         self.at: str | None = None  # the address that is shown; None: the roots
 
@@ -122,12 +125,27 @@ class Browser(Vertical):
         self._filter = holds
         self._show()
 
+    def sort(self, sorting: Sorting) -> None:
+        """Show entries in another order."""
+        self._sorting = self.table.sorting = sorting
+        self._show()
+
     def _show(self) -> None:
+        self.table.columns = COLUMNS if self.at is not None else PLACES
         if self.at is None:
             keys: Iterable[str] = [root for root, _ in self._roots]
         else:
             order = sorted(self._files.values(), key=lambda file: (file.kind is not EntryType.DIR, file.path))
-            keys = [file.path for file in order if self._filter(file.path)]
+            names = [file.path for file in order if self._filter(file.path)]
+            files = self._files
+            keys = self._sorting.order(
+                names,
+                {
+                    "NAME": lambda name: name,
+                    "SIZE": lambda name: files[name].size,
+                    "MODIFIED": lambda name: files[name].modified,
+                },
+            )
         self.table.show(list(keys))
         self.table.refresh()
         total = sum(file.size for file in self._files.values())
@@ -139,7 +157,8 @@ class Browser(Vertical):
     def _row(self, key: str) -> tuple[Cell, ...]:
         if self.at is None:
             words = dict(self._roots).get(key, "")
-            return Cell(terminal_text.line(key)), Cell(""), Cell(terminal_text.line(words), dim=True)
+            name = key.removeprefix(address.parse(key).project or "").strip(":")
+            return Cell(terminal_text.line(name)), Cell(terminal_text.line(words), dim=True)
         file = self._files[key]
         name = terminal_text.line(file.path.rpartition("/")[2])
         if file.kind is EntryType.DIR:

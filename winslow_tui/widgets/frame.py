@@ -13,8 +13,6 @@ from textual.geometry import Size
 from textual.strip import Strip
 from textual.widget import Widget
 
-SPACE = "   "
-
 
 @dataclass(frozen=True)
 class Part:
@@ -26,7 +24,7 @@ class Part:
 
 class Line(Widget):
     """One line of parts, some at the left and some at the right; where it is too narrow parts of the left are left
-    out from the end, whole, never cut in the middle of a word."""
+    out from the end, whole, never cut in the middle of a word. `gap` columns are between the groups at the left."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "frame--title",
@@ -48,8 +46,9 @@ class Line(Widget):
     Line > .frame--key { color: $primary; text-style: bold; }
     """
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
-        super().__init__(id=id, classes=classes)
+    def __init__(self, *, gap: int = 2, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._gap = gap
         self._left: tuple[Sequence[Part], ...] = ()
         self._right: tuple[Part, ...] = ()
 
@@ -68,11 +67,11 @@ class Line(Widget):
         room = width - 1 - sum(cell_len(part.text) for part in self._right) - (2 if self._right else 0)
         segments, used = [Segment(" ", base)], 1
         for group in self._left:
-            length = sum(cell_len(part.text) for part in group) + len(SPACE)
-            if used + length - len(SPACE) > room:
+            length = sum(cell_len(part.text) for part in group) + self._gap
+            if used + length - self._gap > room:
                 break
             segments += [Segment(part.text, base + self._style(part)) for part in group]
-            segments.append(Segment(SPACE, base))
+            segments.append(Segment(" " * self._gap, base))
             used += length
         strip = Strip(segments)
         if self._right:

@@ -21,6 +21,7 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from winslow_tui.sorting import Sorting
 from winslow_tui.themes import STATES
 
 GAP = 2
@@ -47,7 +48,7 @@ class Cell:
     dim: bool = False
 
 
-class VirtualTable(ScrollView, can_focus=True):
+class VirtualTable(ScrollView, can_focus=True, inherit_bindings=False):
     """`row(key)` gives the cells of a row, one per column; it is asked for what is on the screen only."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -117,6 +118,7 @@ class VirtualTable(ScrollView, can_focus=True):
         self.columns = tuple(columns)
         self.empty = empty
         self.marks: set[str] = set()
+        self.sorting = Sorting()
         self._row = row
         self._keys: list[str] = []
         self._places: dict[str, int] = {}
@@ -165,8 +167,8 @@ class VirtualTable(ScrollView, can_focus=True):
 
     def refresh_line(self, y: int) -> None:
         """Draw the virtual line `y` anew; 0 is the header, which does not scroll."""
-        shown = y - int(self.scroll_offset.y)
-        if 0 < shown < self.size.height:
+        shown = y - int(self.scroll_offset.y) if y else 0
+        if y == 0 or 0 < shown < self.size.height:
             self.refresh(Region(0, shown, self.size.width, 1))
 
     def put_cursor(self, key: str) -> None:
@@ -255,7 +257,7 @@ class VirtualTable(ScrollView, can_focus=True):
     ) -> list[Segment]:
         found = []
         for column, width in plan:
-            cell = Cell(column.label) if cells is None else cells[self.columns.index(column)]
+            cell = Cell(self._label(column)) if cells is None else cells[self.columns.index(column)]
             text = cell.text
             if cell_len(text) > width:
                 text = set_cell_size(text, width - 1) + "…" if width > 1 else ""
@@ -268,6 +270,11 @@ class VirtualTable(ScrollView, can_focus=True):
                 own += self._style("dim")
             found += [Segment(text, own), Segment(" " * GAP, style)]
         return found
+
+    def _label(self, column: Column) -> str:
+        if column.label != self.sorting.column or not column.label:
+            return column.label
+        return f"{column.label[: column.width - 1]}{'▾' if self.sorting.backwards else '▴'}"
 
     def _style(self, name: str) -> Style:
         return self.get_component_rich_style(f"table--{name}", partial=True)

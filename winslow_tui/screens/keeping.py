@@ -1,0 +1,96 @@
+"""What a person does with runs that have ended: compare two, keep or remove their files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from winslow.placement import size_text
+from winslow.run_diff import RunDiff
+from winslow_tui import runfacts
+from winslow_tui.pruning import PrunePlan
+from winslow_tui.screens.form import Question
+from winslow_tui.screens.page import Page, aligned
+from winslow_tui.verbs import verb
+
+if TYPE_CHECKING:
+    from winslow_tui.app import WinslowApp
+
+
+def _numbers(keys: Sequence[str]) -> tuple[str, list[int]]:
+    """The project and the numbers of its runs, from keys `PROJECT#RUN`."""
+    project = keys[0].rpartition("#")[0]
+    return project, sorted(int(key.rpartition("#")[2]) for key in keys)
+
+
+@verb("compare", "run", "compare two", key="c", bulk=True, changes=False)
+def compare(app: WinslowApp, keys: Sequence[str]) -> None:
+    """What two marked runs have otherwise: environment, image, requirements, results, files."""
+    if len(keys) != 2:
+        app.told("mark two runs with space to compare them", bad=True)
+        return
+    project, (before, after) = _numbers(keys)
+    app.do(
+        lambda: app.client.runs.diff(project, before, after),
+        lambda found: app.push_screen(
+            Page(f"{project}: run #{before} and run #{after}", difference(found, before, after))
+        ),
+    )
+
+
+def difference(found: RunDiff, before: int, after: int) -> str:
+    """A comparison as a page."""
+    values, files = runfacts.diff_rows(found), runfacts.file_rows(found)
+    parts = [aligned([("", f"#{before}", f"#{after}"), *values])] if values else []
+    if files:
+        parts.append(aligned([("FILE", "CHANGE", f"#{before}", f"#{after}"), *files]))
+    return "\n\n".join(parts) or "nothing differs"
+
+
+@verb("pin", "run", "pin, unpin", key="P", bulk=True)
+def pin(app: WinslowApp, keys: Sequence[str]) -> None:
+    """Let runs keep their files, whatever is pruned; on pinned ones: let the rule decide again."""
+    project, runs = _numbers(keys)
+
+    def work() -> str:
+        held = set(app.client.project(project).pinned)
+        if held.issuperset(runs):
+            app.client.pruning.unpin(project, runs)
+            return f"{_named(runs)}: no longer pinned"
+        app.client.pruning.pin(project, runs)
+        return f"{_named(runs)}: pinned"
+
+    app.do(work, app.told)
+
+
+@verb("prune", "run", "remove files", bulk=True)
+def prune(app: WinslowApp, keys: Sequence[str]) -> None:
+    """Free the space of these runs; records, results, logs and lists of files stay."""
+    project, runs = _numbers(keys)
+    app.do(lambda: app.client.pruning.plan(project, runs), lambda plan: _ask(app, plan))
+
+
+@verb("tidy", "project", "remove files of old runs")
+def tidy(app: WinslowApp, keys: Sequence[str]) -> None:
+    """Free the space of the runs that the project's rule lets go."""
+    app.do(lambda: app.client.pruning.plan(keys[0]), lambda plan: _ask(app, plan))
+
+
+def _ask(app: WinslowApp, plan: PrunePlan) -> None:
+    if not plan.runs:
+        app.told(f"{plan.project.id}: no run has files that can go")
+        return
+
+    def answered(yes: bool | None) -> None:
+        if yes:
+            app.do(
+                lambda: app.client.pruning.prune(plan), lambda freed: app.told(f"{size_text(freed)} freed")
+            )
+
+    lines = [f"Remove the files of {_named(plan.runs)}, {size_text(plan.bytes)}?"]
+    lines += [f"#{n} is what a stage to come would have taken over" for n in plan.next_without]
+    app.push_screen(Question("\n".join(lines)), answered)
+
+
+def _named(runs: Sequence[int]) -> str:
+    return ", ".join(f"#{n}" for n in runs)

@@ -1,0 +1,91 @@
+"""A text over the screen, to be read and closed: a file's beginning, a comparison, an explanation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+from rich.cells import cell_len, set_cell_size
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widget import Widget
+from textual.widgets import Static
+
+from winslow import terminal_text
+
+
+class Page(ModalScreen[None]):
+    """See the module. Whatever the text holds is shown as it stands; long lines are scrolled to."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "close", "close"),
+        Binding("j,down", "down", "down", show=False),
+        Binding("k,up", "up", "up", show=False),
+        Binding("ctrl+f,pagedown,space", "page(1)", "page down", show=False),
+        Binding("ctrl+b,pageup", "page(-1)", "page up", show=False),
+        Binding("g,home", "edge(-1)", "first", show=False),
+        Binding("G,end", "edge(1)", "last", show=False),
+    ]
+    DEFAULT_CSS = """
+    Page { align: center middle; }
+    Page #page { width: 95%; height: auto; max-height: 90%; background: $surface; border: round $primary; padding: 0 1;
+                 overflow: auto; }
+    Page #page-title { color: $primary; text-style: bold; width: auto; height: auto; margin-bottom: 1; }
+    Page #page-text { width: auto; height: auto; }
+    """
+
+    def __init__(self, title: str, text: str | Content) -> None:
+        super().__init__()
+        self._title = Content(terminal_text.line(title))
+        self._text = text if isinstance(text, Content) else Content(terminal_text.block(text))
+
+    def compose(self) -> Iterable[Widget]:
+        with VerticalScroll(id="page"):
+            yield Static(self._title, id="page-title", markup=False)
+            yield Static(self._text, id="page-text", markup=False)
+
+    def on_mount(self) -> None:
+        self._box.focus()
+
+    @property
+    def _box(self) -> Widget:
+        return self.query_one("#page")
+
+    def action_down(self) -> None:
+        self._box.scroll_down(animate=False)
+
+    def action_up(self) -> None:
+        self._box.scroll_up(animate=False)
+
+    def action_page(self, by: int) -> None:
+        self._box.scroll_relative(y=by * max(1, self._box.size.height - 1), animate=False)
+
+    def action_edge(self, side: int) -> None:
+        if side < 0:
+            self._box.scroll_home(animate=False)
+        else:
+            self._box.scroll_end(animate=False)
+
+    def action_close(self) -> None:
+        self.dismiss()
+
+
+def aligned(rows: Sequence[Sequence[str]], *, widest: int = 40) -> str:
+    """Rows as columns; all but the last are at most `widest` wide, what is longer is cut with an ellipsis."""
+    shown = [[terminal_text.line(cell) for cell in row] for row in rows]
+    if not shown:
+        return ""
+    last = len(shown[0]) - 1
+    widths = [min(widest, max(cell_len(row[place]) for row in shown)) for place in range(last)]
+    return "\n".join(
+        "  ".join([*(_fit(row[place], widths[place]) for place in range(last)), row[last]]).rstrip()
+        for row in shown
+    )
+
+
+def _fit(text: str, width: int) -> str:
+    if cell_len(text) > width:
+        return set_cell_size(text, width - 1) + "…"
+    return set_cell_size(text, width)
