@@ -121,9 +121,11 @@ def bar(percent: float, width: int = BAR) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`0h04`, `27h12`, `9d03h`: hours and minutes, from ten days on days and hours."""
+    """`0h04`, `27h12`, `19d03h`, `240d`: hours and minutes, from ten days on days and hours, then days."""
     minutes = max(0, int(seconds)) // 60
     hours, days = minutes // 60, minutes // 1440
+    if days >= 100:
+        return f"{days}d"
     return f"{days}d{hours % 24:02}h" if days >= 10 else f"{hours}h{minutes % 60:02}"
 
 

@@ -63,7 +63,10 @@ class Line(Widget):
         return 1
 
     def render_line(self, y: int) -> Strip:
-        width, base = self.size.width, self.rich_style
+        return self.drawn(self.size.width, self.rich_style)
+
+    def drawn(self, width: int, base: Style) -> Strip:
+        """The line as it is at a width."""
         room = width - 1 - sum(cell_len(part.text) for part in self._right) - (2 if self._right else 0)
         segments, used = [Segment(" ", base)], 1
         for group in self._left:
