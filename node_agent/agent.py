@@ -20,45 +20,34 @@ from broker.codec import Payload
 from broker.notices import notices, wish_notice
 from broker.session import Received, Session
 from broker.topics import Topic
-from node_agent import needs, recovery
+from node_agent import recovery
 from node_agent.alive import Alive, Lookout
 from node_agent.attempt import Attempt
-from node_agent.bidding import Bidding, Estimate
+from node_agent.bidding import Bidding
+from node_agent.claiming import Claiming
 from node_agent.clock import Clock
 from node_agent.deletions import Deletions
 from node_agent.entropy import Entropy
 from node_agent.hardware import Sampler
+from node_agent.holdings import Holdings
 from node_agent.journal import AttemptJournal
 from node_agent.livefiles import LiveFiles
 from node_agent.mirror import Mirror
 from node_agent.prunes import Prunes
 from node_agent.reservations import Key, Reservations
-from node_agent.standing import Holding
+from node_agent.sampling import sampling
 from node_agent.tools import Tools
 from node_agent.wishes import WishMirror
-from winslow import metrics
-from winslow.election import Claim, ClaimResult
 from winslow.errors import Conflict, InvalidInput, NotFound, Refused, Unreachable, WinslowError
-from winslow.events import Claimed, Disowned
+from winslow.events import Disowned
 from winslow.hold import Keeper
 from winslow.node import ActiveRun, Hardware, NodeState, Presence
 from winslow.node_wish import NodeWish, effective_labels
-from winslow.placement import UNKNOWN_IMAGE
-from winslow.project import Project, Run, RunState, Tombstone
-from winslow.quantities import LostAfter
+from winslow.project import Project, RunState, Tombstone
 from winslow.store.documents import Documents
 from winslow.store.port import ObjectStore
 from winslow.store.wishes import Wishes
 
-FETCH_RATE = 100e6
-"""Bytes per second to assume for fetching inputs and images: a 1 Gbit/s link, a little less than full."""
-
-PRICE_SECONDS = 10.0
-"""How old a listing may be that a price is made from: a price is an estimate, and what was stored since then is in
-no node's cache, so it costs all the same."""
-
-SAMPLE_SECONDS = 2.0
-HISTORY_SECONDS = 30.0
 PRESENCE_SECONDS = 30.0
 PRESENCE_PAUSE = 0.1
 SECRETS_SECONDS = 10.0
@@ -114,8 +103,7 @@ class Agent:
         self._secrets = secrets
         self._nodes: dict[str, NodeState] = {}
         self._sees_all = False  # every node's retained state has come in on this connection
-        self._attempts: dict[Key, Attempt] = {}
-        self._claiming: set[Key] = set()
+        self._holdings = Holdings()
         self._left_alone: list[AttemptJournal] = []
         self._recovered = False
         self._alone = False  # no other node is known to be online under this name
@@ -130,6 +118,15 @@ class Agent:
             node=identity.node, wishes=Wishes(store), executor=executor, on_change=self._wish_changed
         )
         self._tools = tools(self.mirror, self._publish)
+        self._claiming = Claiming(
+            tools=self._tools,
+            mirror=self.mirror,
+            holdings=self._holdings,
+            reservations=self.reservations,
+            patiently=self._patiently,
+            adopt=self._adopt,
+            say=self._say,
+        )
         self.bidding = Bidding(
             node=identity.node,
             instance=identity.instance,
@@ -137,10 +134,10 @@ class Agent:
             keeper=Keeper(node=identity.node),
             others=lambda: tuple(self._nodes.values()),
             me=self.state,
-            estimate=self._estimate,
-            holding=self._holding,
+            estimate=self._claiming.estimate,
+            holding=self._holdings.holding,
             publish=self._publish_bid,
-            claim=self._claim,
+            claim=self._claiming.claim,
             changed=self._soon,
             clock=clock.monotonic,
         )
@@ -162,7 +159,7 @@ class Agent:
             instance=identity.instance,
             store=store,
             executor=executor,
-            held=self._lost_afters,
+            held=lambda: self._holdings.lost_afters(self.mirror),
             say=self._say,
         )
         self._lookout = Lookout(
@@ -207,7 +204,7 @@ class Agent:
             secrets=self._secrets,
             runs=tuple(
                 ActiveRun(project=key[0], run=key[1], attempt=key[2], stage=each.stage, phase=each.phase)
-                for key, each in sorted(self._attempts.items())
+                for key, each in self._holdings.in_order()
             ),
             hold=self.bidding.hold,
             wall=self._clock.wall(),
@@ -260,7 +257,16 @@ class Agent:
             await self._recover()
             group.create_task(self._watch_connection(), name="connection")
             group.create_task(self._sweep(), name="anti-entropy")
-            group.create_task(self._sample(), name="metrics")
+            group.create_task(
+                sampling(
+                    node=self.identity.node,
+                    sampler=self._sampler,
+                    publish=self._publish,
+                    executor=self._executor,
+                    monotonic=self._clock.monotonic,
+                ),
+                name="metrics",
+            )
             group.create_task(self._watch_wishes(), name="wishes")
             group.create_task(self._alive.run(), name="alive")
             group.create_task(self._lookout.run(), name="lookout")
@@ -375,7 +381,7 @@ class Agent:
         """Whether this node may have something to do: a run waits, or it holds one of the project's. How far other
         nodes are with theirs is no hurry."""
         waits = summary is None or any(run.state is RunState.QUEUED for run in summary.active)
-        return waits or any(key[0] == project for key in self._attempts)
+        return waits or project in self._holdings.projects()
 
     def _see_node(self, node: str, state: NodeState | None) -> None:
         if node == self.identity.node:
@@ -450,9 +456,8 @@ class Agent:
         for journal in [each for each in self._left_alone if each.project == project_id]:
             self._left_alone.remove(journal)
             self._adopt(journal)
-        for key, attempt in tuple(self._attempts.items()):
-            if key[0] == project_id:
-                attempt.document(new)
+        for attempt in self._holdings.of_project(project_id):
+            attempt.document(new)
         if self._takes_part:
             self.bidding.document(project_id, new)
         self._lookout.document(project_id, new)
@@ -465,7 +470,7 @@ class Agent:
         self, project_id: str, old: Project | Tombstone | None, new: Project | Tombstone | None
     ) -> None:
         """Publish what this agent's own write means for the others."""
-        percents = self._percents(project_id)
+        percents = self._holdings.percents(project_id)
         try:
             told = notices(
                 old=old,
@@ -481,13 +486,6 @@ class Agent:
         for topic, payload in told:
             self._publish(topic, payload)
 
-    def _percents(self, project_id: str) -> dict[tuple[int, int], float]:
-        return {
-            (key[1], key[2]): attempt.percent
-            for key, attempt in self._attempts.items()
-            if key[0] == project_id and attempt.percent is not None
-        }
-
     def _disown(self, project_id: str, document: Project | Tombstone | None) -> None:
         """Send back to the queue what a document says this node has and this node knows nothing of (design 5.4)."""
         if not isinstance(document, Project):
@@ -499,8 +497,8 @@ class Agent:
             if attempt.node_uuid != self.identity.node_uuid and not self._alone:
                 continue  # perhaps another node of this name has it
             key = (project_id, run.n, attempt.k)
-            mine = self._attempts_of(project_id, run.n)
-            if key in self._claiming or any(each.answers_for(attempt.claim) for each in mine):
+            mine = self._holdings.of_run(project_id, run.n)
+            if key in self._claiming.under_way or any(each.answers_for(attempt.claim) for each in mine):
                 continue
             event = Disowned(
                 id=self._clock.new_id(),
@@ -568,7 +566,7 @@ class Agent:
             await asyncio.sleep(5.0)
             if self._session.connected:
                 continue
-            for project in {key[0] for key in self._attempts}:
+            for project in self._holdings.projects():
                 self.mirror.hint(project, None)
 
     async def _watch_secrets(self) -> None:
@@ -598,108 +596,17 @@ class Agent:
         for document in self.mirror.all():
             self.bidding.document(document.id, document)
 
-    async def _estimate(self, project: Project, run: Run) -> Estimate:
-        loop = asyncio.get_running_loop()
-
-        def bytes_to_fetch() -> int:
-            found = needs.find(self._tools.sources, project, run, attempt=run.next_k, age=PRICE_SECONDS)
-            return self._tools.bytes_to_fetch(found.plan)
-
-        try:
-            fetch, present = await asyncio.gather(
-                loop.run_in_executor(self._executor, bytes_to_fetch),
-                self._tools.runtime.has_image(run.stage.image),
-            )
-        except WinslowError:
-            fetch, present = 0, False  # the claim needs the store too: whoever can reach it decides there
-        return Estimate(fetch_bytes=fetch, pull_bytes=0 if present else UNKNOWN_IMAGE, rate=FETCH_RATE)
-
-    async def _claim(self, claim: Claim) -> ClaimResult:
-        """Journal the intent, then the conditional PUT, until its outcome is known (design 5.4)."""
-        project, n, k = claim.offer.id
-        key = (project, n, k)
-        kept = next((each for each in self._attempts_of(project, n) if each.holding is Holding.YES), None)
-        if kept is not None:
-            return await self._claim_for(kept, claim)
-        if not self.reservations.holds(key):
-            return ClaimResult.LOST  # what was here and would have gone on has given way meanwhile
-        journal = AttemptJournal(
-            project=project,
-            run=n,
-            attempt=k,
-            claim=self._clock.new_id(),
-            node_uuid=self.identity.node_uuid,
-            boot_id=self.identity.boot_id,
-            runtime=self._tools.runtime.name,
-            cpus=claim.offer.requires.cpus,
-            memory=claim.offer.requires.memory,
-            disk=claim.offer.requires.disk,
-            gpus=self.reservations.gpus(key),
-        )
-        loop = asyncio.get_running_loop()
-        self._claiming.add(key)
-        try:
-            try:
-                await loop.run_in_executor(self._executor, self._tools.journals.write, journal)
-            except OSError as error:  # nothing was promised yet: let another node have it
-                self._say(f"no journal can be written: {error}", about="disk")
-                return ClaimResult.LOST
-            event = Claimed(
-                id=self._clock.new_id(),
-                at=self._clock.wall(),
-                by=self.identity.node,
-                n=n,
-                k=k,
-                claim=journal.claim,
-                node=self.identity.node,
-                node_uuid=self.identity.node_uuid,
-                bids=claim.bids,
-            )
-            try:
-                await self._patiently(lambda: self.mirror.commit(project, event))
-            except (Conflict, Refused, NotFound, InvalidInput):
-                await loop.run_in_executor(self._executor, self._tools.journals.remove, journal)
-                return ClaimResult.LOST
-            self._adopt(journal)
-            return ClaimResult.WON
-        finally:
-            self._claiming.discard(key)
-
-    async def _claim_for(self, kept: Attempt, claim: Claim) -> ClaimResult:
-        """The same for a container that is here already."""
-        key = (claim.offer.id.project, claim.offer.id.run, claim.offer.id.attempt)
-        self._claiming.add(key)
-        try:
-            won = await kept.claim(claim.offer.id.attempt, claim.bids)
-        except OSError as error:
-            self._say(f"no journal can be written: {error}", about="disk")
-            return ClaimResult.LOST
-        finally:
-            self._claiming.discard(key)
-        return ClaimResult.WON if won else ClaimResult.LOST
-
     # -- attempts
-
-    def _attempts_of(self, project: str, run: int) -> list[Attempt]:
-        """Those of one run, the latest first."""
-        keys = sorted((key for key in self._attempts if key[:2] == (project, run)), reverse=True)
-        return [self._attempts[key] for key in keys]
-
-    def _holding(self, project: str, run: int) -> Holding:
-        """What this node could go on with, of a run that waits."""
-        found = [each.holding for key, each in self._attempts.items() if key[:2] == (project, run)]
-        return next((each for each in (Holding.PERHAPS, Holding.YES) if each in found), Holding.NO)
 
     def _home(self, key: Key) -> Path | None:
         """The directory of an attempt that is here; None for others."""
-        attempt = self._attempts.get(key)
+        attempt = self._holdings.get(key)
         return self._tools.journals.home(attempt.journal) if attempt is not None else None
 
     def _renumbered(self, old: Key) -> None:
         """A kept attempt goes on under the number that was claimed for it."""
         self._files.over(old)
-        attempt = self._attempts.pop(old)
-        self._attempts[attempt.key] = attempt
+        attempt = self._holdings.rename(old)
         self.reservations.rename(old, attempt.key)
         self._alive.wake()
         attempt.document(self.mirror.get(attempt.key[0]))
@@ -725,7 +632,7 @@ class Agent:
             rests=self._rests,
             renumbered=self._renumbered,
         )
-        self._attempts[key] = attempt
+        self._holdings.add(attempt)
         self._alive.wake()
         attempt.document(document)
         self._soon()
@@ -739,17 +646,9 @@ class Agent:
             self._say(f"attempt {attempt.journal.name}: {error}", about=f"attempt {attempt.journal.name}")
             await self._patiently(partial(attempt.give_up, error))
         finally:
-            self._attempts.pop(attempt.key, None)
+            self._holdings.remove(attempt)
             self._release(attempt.key)
         self._files.over(attempt.key)  # not where the agent stops: the attempt goes on
-
-    def _lost_afters(self) -> list[LostAfter]:
-        """One per attempt held here."""
-        runs = [
-            document.run(key[1]) if isinstance(document := self.mirror.get(key[0]), Project) else None
-            for key in self._attempts
-        ]
-        return [run.stage.lost_after if run else None for run in runs]
 
     def _release(self, key: Key) -> None:
         self.reservations.release(key)
@@ -775,22 +674,3 @@ class Agent:
             with suppress(TimeoutError):
                 async with asyncio.timeout(PRESENCE_SECONDS):
                     await self._dirty.wait()
-
-    async def _sample(self) -> None:
-        loop = asyncio.get_running_loop()
-        points: list[metrics.HistoryPoint] = []
-        told = self._clock.monotonic() - HISTORY_SECONDS
-        while True:
-            sample = await loop.run_in_executor(self._executor, self._sampler.sample)
-            self._publish(topics.NodeMetrics(node=self.identity.node), sample)
-            points.append(sample.point())
-            if self._clock.monotonic() - told >= HISTORY_SECONDS:
-                told = self._clock.monotonic()
-                points = list(metrics.thin(points))
-                history = metrics.NodeHistory(
-                    memory_total=sample.memory_total,
-                    gpus=tuple(gpu.uuid for gpu in sample.gpus),
-                    points=tuple(points),
-                )
-                self._publish(topics.NodeHistory(node=self.identity.node), history)
-            await asyncio.sleep(SAMPLE_SECONDS)
