@@ -250,7 +250,7 @@ def restore_workspace(project: Project, event: WorkspaceRestored) -> Project:
 def next_workspace(project: Project) -> tuple[str, int, str]:
     """What the next run would take over: its stage, the run it comes from (0: none) and the manifest's key (empty
     for none). Raises Refused where nothing comes next, or the files are gone."""
-    stage = _next_stage(project)
+    stage = next_stage(project)
     if stage is None:
         raise Refused(
             f"{project.id}: the pipeline has ended, no run comes next",
@@ -266,7 +266,9 @@ def next_workspace(project: Project) -> tuple[str, int, str]:
     return stage, source.n, source.manifests.workspace
 
 
-def _next_stage(project: Project) -> str | None:
+def next_stage(project: Project) -> str | None:
+    """The stage that a person goes on with: what waits for an answer, the failed one again, the queue's first, the
+    pipeline's next; None at its end."""
     control = project.control
     if control.pending is not None:
         return control.pending.stage

@@ -12,7 +12,7 @@ from winslow.node import NodeState, Presence
 from winslow.offer import Offer, OfferId
 from winslow.placement import fits, fits_now, missing_summary
 from winslow.project import Attempt, Project, Run, RunState
-from winslow.steering import way_on
+from winslow.steering import next_stage, way_on
 
 MAX_EARLIER = 3
 
@@ -25,7 +25,7 @@ def explain(project: Project, nodes: Sequence[NodeState] | None) -> dict[str, An
         "project": project.id,
         "state": state.value,
         "reason": reason,
-        "next_stage": project.control.next_stage,
+        "next_stage": next_stage(project),
         "needs": list(project.control.needs),
         "way_on": way_on(project) if state is ProjectState.NEEDS_YOU else "",
         "runs": [_run(project, run, nodes) for run in runs],

@@ -10,6 +10,7 @@ from winslow.lifecycle import ProjectState
 from winslow.pipeline import Retention
 from winslow.project import Project
 from winslow.retention import rule
+from winslow.steering import next_stage
 
 UNREADABLE = "unreadable"
 
@@ -31,7 +32,7 @@ def entry(project: Project, *, state: ProjectState, reason: str, news: str) -> d
         "pipeline": project.pipeline.definition.name,
         "pipeline_revision": project.pipeline.source_revision,
         "pipeline_news": news,
-        "next_stage": project.control.next_stage,
+        "next_stage": next_stage(project),
         "needs": list(project.control.needs),
         "queue": len(project.queue),
         "runs": len(project.runs),

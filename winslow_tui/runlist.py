@@ -7,22 +7,28 @@ from typing import Any
 
 from winslow.lifecycle import ProjectState, state_of
 from winslow.lineage import stale
-from winslow.project import Project, Run, RunChanges, RunRequest
-from winslow.steering import way_on
+from winslow.project import PauseReason, Project, Run, RunChanges, RunRequest
+from winslow.steering import next_stage, way_on
 from winslow_tui.explanation import shown_state
 
 
 def upcoming(project: Project) -> dict[str, Any] | None:
     """The stage that would be next in a paused project: PAUSED, with the reason, what it needs and the command that
     goes on; None when nothing is."""
-    control = project.control
-    if project.active or not control.paused or control.next_stage is None:
+    control, stage = project.control, next_stage(project)
+    if project.active or not control.paused or stage is None:
         return None
     reason = control.reason.value if control.reason else ""
     return {
-        "stage": control.next_stage, "state": "PAUSED", "reason": reason, "note": control.note,
+        "stage": stage, "state": "PAUSED", "reason": reason, "note": control.note,
         "needs": list(control.needs), "way_on": way_on(project),
     }  # fmt: skip
+
+
+def begins_with_queue(project: Project) -> bool:
+    """Whether the queue's first is what a person goes on with."""
+    control = project.control
+    return bool(project.queue) and control.pending is None and control.reason is not PauseReason.STAGE_FAILED
 
 
 def coming(project: Project) -> list[dict[str, Any]]:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,9 +14,11 @@ from typing import Any
 import pytest
 
 from tests.acceptance.conftest import FleetFactory
-from tests.acceptance.fleet import Fleet, Stage
+from tests.acceptance.fleet import PATIENCE, Fleet, Stage
 from tests.integration.test_cli_commands import Shell
+from tests.services.waiting import wait_until
 from winslow.store import layout
+from winslow.store.pruning import leftovers
 
 TREE = """
 cd $WINSLOW_DIR_WORKSPACE
@@ -231,3 +237,44 @@ def test_a_failed_stage_is_resumed_and_the_queue_comes_before_the_pipeline(ulm: 
     assert ulm.json("project", "show", project)["state"] == "succeeded"
     ulm.fleet.assert_clean()
     ulm.fleet.assert_topics_true()
+
+
+def test_pruned_runs_lose_their_files_alone_and_an_agent_finishes_what_a_client_left(ulm: Watched) -> None:
+    project, fleet, shell = ulm.project, ulm.fleet, ulm.shell  # files go here: `Watched` would see them
+    shell("start", project)
+    fleet.wait_idle(project)
+    shell("redo", project, "1", "--single")
+    fleet.wait_idle(project)
+    left = {n: fleet.files(project, n) for n in range(1, 5)}
+    told = shell.json("prune", project, "1", "--dry-run")["runs"][0]
+    assert told["bytes"] > 0
+    assert told["shared_bytes"] > 0, "run 2 took some of it over"
+    killed = subprocess.run(
+        [sys.executable, "-P", "-m", "tests.acceptance.doomed_client", "prune", project, "1"],
+        env={**os.environ, "DOOM": "after files_pruned", "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        timeout=PATIENCE,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    (before,) = leftovers(fleet.store, fleet.document(project), [1])
+    assert sum(info.size for info in before.unneeded) == told["bytes"], (
+        "the client died before it removed any"
+    )
+    agent = fleet.agents["ws1"]
+    agent.stop()
+    agent.start().online()  # it looks at everything
+    wait_until(
+        lambda: not leftovers(fleet.store, fleet.document(project), [1])[0].unneeded,
+        seconds=PATIENCE,
+        what="the agent's sweep",
+    )
+    assert {n: fleet.files(project, n) for n in range(2, 5)} == {n: left[n] for n in range(2, 5)}
+    listed = {
+        each["path"] for each in shell.json("files", "ls", "-r", f"{project}#1:") if each["kind"] == "file"
+    }
+    assert listed == left[1].keys()
+    shell("files", "get", f"{project}#1:data", code=1)
+    shell("start", project, "--stage", "detect", "--workspace-from", "1", code=1)
+    shell("start", project, "--stage", "detect", "--single")
+    fleet.wait_idle(project)
+    assert fleet.run(project, 5).workspace_from == 4

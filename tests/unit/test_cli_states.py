@@ -14,7 +14,7 @@ from winslow.store.documents import Documents
 from winslow.store.memory import MemoryStore
 from winslow.store.port import Blob
 from winslow_tui.explanation import explain, shown_state, silent, state_with_nodes
-from winslow_tui.runlist import after_queue, coming, rows, stages, upcoming
+from winslow_tui.runlist import after_queue, begins_with_queue, coming, rows, stages, upcoming
 from winslow_tui.waiting import Goal, OutOfReach, judge, wait
 
 REACHED, CAN, CANNOT = "reached", "can", "cannot"
@@ -304,3 +304,15 @@ def test_an_explanation_says_what_a_node_is_kept_free_for() -> None:
     (told,) = explain(waits, [busy])["runs"]
     assert told["waits"] == "waits for ws1: needs 2 cores, 1 free; ws1 is kept free for it"
     assert told["nodes"]["ws1"]["reasons"] == ["needs 2 cores, 1 free", "is kept free for it"]
+
+
+def test_the_queues_first_is_what_a_paused_project_goes_on_with() -> None:
+    project = make.ended(make.after(make.new(), Enqueued(id="wish-1", stage="detect")), single=True)
+    project = make.after(project, Enqueued(id="wish-2", stage="detect"))
+    following = upcoming(project)
+    assert following is not None and (following["stage"], following["reason"]) == ("detect", "single")
+    assert begins_with_queue(project)
+    failed = make.after(make.ended(ok=False), Enqueued(id="wish-3", stage="track"))
+    following = upcoming(failed)
+    assert following is not None and following["stage"] == "detect"
+    assert not begins_with_queue(failed)

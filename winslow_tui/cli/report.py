@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def report(project: Project, output: Format) -> None:
     """The runs that have not ended, else the project's state; what it needs of a person, and how to go on."""
     from winslow.lifecycle import ProjectState, state_of
-    from winslow.steering import way_on
+    from winslow.steering import next_stage, way_on
 
     state, reason = state_of(project)
     needs_you = state is ProjectState.NEEDS_YOU
@@ -27,7 +27,7 @@ def report(project: Project, output: Format) -> None:
                 "state": state.value,
                 "reason": reason,
                 "active": active,
-                "next_stage": project.control.next_stage,
+                "next_stage": next_stage(project),
                 "needs": list(project.control.needs),
                 "way_on": way_on(project) if needs_you else "",
                 "queue": len(project.queue),

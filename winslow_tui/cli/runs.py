@@ -105,7 +105,7 @@ def _put_diff(found: RunDiff) -> None:
 def _list(used: Client, project: str, output: Format) -> None:
     from winslow.lifecycle import state_of
     from winslow_tui.explanation import silent
-    from winslow_tui.runlist import coming, rows, upcoming
+    from winslow_tui.runlist import begins_with_queue, coming, rows, upcoming
 
     found = used.project(project)
     held = any(run.state.held for run in found.active)
@@ -141,10 +141,14 @@ def _list(used: Client, project: str, output: Format) -> None:
         )
         for row in told
     ]
-    if following:
-        said = following["note"] or following["reason"]
+    said = (following["note"] or following["reason"]) if following else ""
+    queue_first = begins_with_queue(found)
+    if following and not queue_first:
         shown.append(("", following["stage"], "PAUSED", "", "", "", "", said, ""))
     for each in waiting:
+        stopped = following is not None and queue_first and each["position"] == 1
+        detail = "; ".join(filter(None, (said if stopped else "", each["changes"])))
         place = f"{each['position']} in the queue"
-        shown.append(("", each["stage"], "next", "", "", "", place, each["changes"], each["comment"]))
+        state_ = "PAUSED" if stopped else "next"
+        shown.append(("", each["stage"], state_, "", "", "", place, detail, each["comment"]))
     put_table(("RUN", "STAGE", "STATE", "NODE", "SINCE", "ENDED", "MARKS", "DETAIL", "COMMENT"), shown)
