@@ -365,6 +365,11 @@ class Tombstone(_Model):
 
     model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True, serialize_by_alias=True)
 
+    def __str__(self) -> str:
+        """That it was deleted, by whom and when, for people."""
+        who = f" by {self.by}" if self.by else ""
+        return f"project '{self.id}' was deleted{who}" + (f", {self.deleted_at}" if self.deleted_at else "")
+
     def holds(self, event_id: str) -> bool:
         """Whether that event is known to have been applied."""
         return event_id in self.recent_events

@@ -73,7 +73,7 @@ class Projects:
         """The project a person means."""
         document = self._link.documents.read(self.id_of(query)).document
         if isinstance(document, Tombstone):
-            raise NotFound(f"project '{document.id}' was deleted")
+            raise NotFound(str(document))
         return document
 
     # -- making and removing

@@ -112,7 +112,7 @@ class Documents:
             if held is None:
                 raise _none(project_id)
             if isinstance(held, Tombstone):
-                raise _Deleted(f"project '{held.id}' was deleted")
+                raise _Deleted(str(held))
             return apply(held, event)
 
         def before(held: Project | Tombstone, new: Project | Tombstone) -> None:
