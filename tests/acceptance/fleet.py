@@ -105,13 +105,19 @@ class AgentProcess:
         return self
 
     def start_doomed(self, moment: str) -> None:
-        """Start one that kills itself at a moment of `tests.acceptance.doomed`."""
+        """Start one that kills itself at a moment of `tests.acceptance.doomed`, and wait for that."""
+        self.doomed(moment)()
+
+    def doomed(self, moment: str) -> Callable[[], None]:
+        """Start such a one; what to call to wait for its death."""
         doomed = self._made(
             [sys.executable, "-P", str(Path(__file__).with_name("doomed.py"))], {"DOOM": moment}
         )
         doomed.start()
         self._fleet.ends.append(doomed.stop)
-        wait_until(lambda: not doomed.running, seconds=PATIENCE, what=f"{self.name}'s death {moment}")
+        return lambda: wait_until(
+            lambda: not doomed.running, seconds=PATIENCE, what=f"{self.name}'s death {moment}"
+        )
 
     def online(self) -> AgentProcess:
         """Return when the others can see it, started now and not earlier."""

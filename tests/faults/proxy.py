@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 _WAIT = 30.0  # seconds for a client to give up
+_ABORTED = b"<Error><Code>OperationAborted</Code><Message>another write goes on</Message></Error>"
 
 
 class ProxyFault(StrEnum):
@@ -24,11 +25,17 @@ class ProxyFault(StrEnum):
     ANSWER_DROPPED = "answer_dropped"  # forwarded and done, then the connection is cut
     ANSWER_DELAYED = "answer_delayed"  # forwarded and done; silence until the sender gives up
     ANSWER_REPLACED = "answer_replaced"  # forwarded and done; 502 is answered
+    REFUSED = "refused"  # not forwarded; 409 is answered, as where somebody else writes there
     REQUEST_DELAYED = "request_delayed"  # silence until the sender gives up, and only then forwarded
     TWICE = "twice"  # forwarded twice; the second answer is passed on
 
 
 Plan = Callable[[str, str], ProxyFault]
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128  # an agent that races conditional writes opens many connections at once
+    daemon_threads = True
 
 
 class FaultyProxy:
@@ -62,8 +69,7 @@ class FaultyProxy:
 
             do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, name="proxy", daemon=True)
 
@@ -96,6 +102,9 @@ class FaultyProxy:
     def _act(self, client: BaseHTTPRequestHandler, body: bytes, fault: ProxyFault) -> None:
         if fault is ProxyFault.REQUEST_DELAYED:
             _until_given_up(client)
+        if fault is ProxyFault.REFUSED:
+            _answer(client, 409, [("Content-Type", "application/xml")], _ABORTED)
+            return
         if fault is not ProxyFault.REQUEST_DROPPED:
             answer = self._forward(client, body)
         if fault is ProxyFault.TWICE:
