@@ -12,6 +12,7 @@ from winslow.run_diff import Files, RunDiff, seconds
 from winslow.workspace import Entry, EntryType
 from winslow_tui.explanation import shown_state
 from winslow_tui.runlist import changes_text, marks
+from winslow_tui.wording import time_shown
 
 _SENTENCES = {
     Reason.EXIT_CODE: "its command ended with another code than 0",
@@ -155,7 +156,8 @@ def fields(told: Mapping[str, Any]) -> dict[str, object]:
         "state": told["state"],
         "reason": f"{told['reason']}: {told['sentence']}" if told["reason"] else told["sentence"],
         "marks": "; ".join(told["marks"]),
-        "asked by": f"{told['by']}, {told['queued_at']}" if told["by"] else told["queued_at"],
+        "asked by": told["by"],
+        "queued": time_shown(told["queued_at"]),
         "comment": told["comment"],
         "changed": told["asked_text"],
         "then": "the project pauses" if told["then"] == "pause" else "",
@@ -164,9 +166,9 @@ def fields(told: Mapping[str, Any]) -> dict[str, object]:
         "command": " ".join(definition["command"]),
         "node": attempt.get("node", ""),
         "gpus": ", ".join(attempt.get("gpus", ())),
-        "claimed": attempt.get("claimed_at", ""),
-        "started": attempt.get("started_at", ""),
-        "ended": attempt.get("exited_at", "") or attempt.get("ended_at", ""),
+        "claimed": time_shown(attempt.get("claimed_at", "")),
+        "started": time_shown(attempt.get("started_at", "")),
+        "ended": time_shown(attempt.get("exited_at", "") or attempt.get("ended_at", "")),
         "lasted": "" if lasted is None else f"{lasted:g} s",
         "exit code": attempt.get("exit_code"),
         "peak": _peak(peak),

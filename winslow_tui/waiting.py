@@ -51,7 +51,7 @@ def judge(document: Project | Tombstone, goal: Goal) -> bool:
         return False
     because = f" ({why})" if why else ""
     raise OutOfReach(
-        f"{document.id} is {state.value}{because}: it cannot become {goal.value} by itself",
+        f"{document.id}: {state.value}{because}; it cannot become {goal.value} by itself",
         hint="" if isinstance(document, Tombstone) else f"go on with: {way_on(document)}",
     )
 

@@ -21,7 +21,7 @@ def explain(ctx: typer.Context, project: ProjectArgument, output: OutputOption =
         return
     why = f" ({told['reason']})" if told["reason"] else ""
     following = f"; next stage: {told['next_stage']}" if told["next_stage"] else ""
-    put(f"{told['project']} is {told['state']}{why}{following}")
+    put(f"{told['project']}: {told['state']}{why}{following}")
     if told["way_on"]:
         put(f"go on with: {told['way_on']}")
     for run in told["runs"]:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from winslow.terminal_text import block, line
+from winslow_tui.wording import time_shown as time_shown
 
 
 class Format(StrEnum):
@@ -123,11 +124,6 @@ def pairs(texts: Sequence[str], option: str) -> dict[str, str]:
             raise UsageError(f"{option} {text}: write NAME=VALUE")
         found[name] = value
     return found
-
-
-def time_shown(text: str) -> str:
-    """An RFC 3339 time as people read it: without fraction, still UTC."""
-    return text[:19].replace("T", " ") + "Z" if text else ""
 
 
 def _no_color() -> bool:
