@@ -81,7 +81,16 @@ class Shell:
             Started(id=secrets.token_hex(8), n=n, k=1, claim="c"),
         )
 
-    def end(self, project: str, n: int = 1, *, ok: bool = True, manifests: Manifests | None = None) -> None:
+    def end(
+        self,
+        project: str,
+        n: int = 1,
+        *,
+        ok: bool = True,
+        manifests: Manifests | None = None,
+        reason: Reason = Reason.EXIT_CODE,
+        detail: str = "exit code 7",
+    ) -> None:
         self.apply(
             project,
             Exited(id=secrets.token_hex(8), n=n, k=1, claim="c", exit_code=0 if ok else 7),
@@ -91,8 +100,8 @@ class Shell:
                 k=1,
                 claim="c",
                 outcome="succeeded" if ok else "failed",
-                reason=None if ok else Reason.EXIT_CODE,
-                detail="" if ok else "exit code 7",
+                reason=None if ok else reason,
+                detail="" if ok else detail,
                 manifests=manifests or Manifests(),
             ),
         )
@@ -240,6 +249,29 @@ def test_pause_resume_and_abort(shell: Shell, ulm: str) -> None:
     shell("abort", ulm, code=1)
     shell("abort", ulm, "9", code=1)
     assert f"projects/{ulm}/offers/2.1" not in shell.retained(topics.OFFERS)
+
+
+@pytest.mark.parametrize(
+    ("reason", "detail"),
+    [
+        (Reason.EXIT_CODE, "exit code 7"),
+        (Reason.IMAGE_UNAVAILABLE, "image 'img:1' is not on this node and cannot be pulled"),
+        (Reason.RUNTIME_ERROR, "the command 'detect' was not found"),
+        (Reason.INPUT_MISSING, "res:traffic/none.mp4: there is no such file in the store"),
+    ],
+)
+def test_why_a_stage_failed_is_said_wherever_one_looks(
+    shell: Shell, ulm: str, reason: Reason, detail: str
+) -> None:
+    shell("start", ulm)
+    shell.claim(ulm)
+    shell.end(ulm, ok=False, reason=reason, detail=detail)
+    shell("wait", ulm, code=1)
+    assert detail in shell.err
+    for command in (["runs"], ["explain"], ["project", "show"]):
+        assert detail in " ".join(shell(*command, ulm).split()), command
+    (run,) = shell.json("runs", ulm)["runs"]
+    assert (run["state"], run["reason"], run["detail"]) == ("FAILED", reason.value, detail)
 
 
 def test_names(shell: Shell, ulm: str) -> None:
