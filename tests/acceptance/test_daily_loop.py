@@ -1,9 +1,11 @@
-"""Look, adjust, redo: what a person does with a project all day, and that no command alters what has ended (I3)."""
+"""Look, adjust, redo, answer: what a person does with a project all day, and that no command alters what has ended
+(I3). Stages that ask run in real containers."""
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from tests.acceptance.conftest import FleetFactory
 from tests.acceptance.fleet import PATIENCE, Fleet, Stage
 from tests.integration.test_cli_commands import Shell
 from tests.services.waiting import wait_until
+from winslow.project import RunState
 from winslow.store import layout
 from winslow.store.pruning import leftovers
 
@@ -278,3 +281,77 @@ def test_pruned_runs_lose_their_files_alone_and_an_agent_finishes_what_a_client_
     shell("start", project, "--stage", "detect", "--single")
     fleet.wait_idle(project)
     assert fleet.run(project, 5).workspace_from == 4
+
+
+# -- a pipeline that asks
+
+ECHO = "echo $WINSLOW_STAGE_NAME $SITE $LANE $SPEED"
+
+
+def asking(shell: Shell, fleet: Fleet, *stages: str, more: str = "") -> str:
+    """A new project; `stages` are names with further keys."""
+    name = f"p{secrets.token_hex(4)}"
+    common = f"image: {fleet.image}, command: [sh, -c, '{ECHO}'], requires: {{cpus: 0.1, memory: 32MiB}}"
+    lines = [f"name: {name}", more, "stages:", *(f"- {{{common}, {stage}}}" for stage in stages)]
+    (shell.folder / "p.yaml").write_text("\n".join(lines))
+    shell("pipeline", "apply", "p.yaml")
+    return shell("project", "create", name, "--pipeline", name).strip()
+
+
+def said(fleet: Fleet, project: str) -> list[str]:
+    """What every run wrote; all of them succeeded."""
+    runs = fleet.wait_idle(project).runs
+    assert all(run.state is RunState.SUCCEEDED for run in runs), "a question is no failure"
+    return [fleet.written(project, run=run.n).decode().strip() for run in runs]
+
+
+def test_values_of_the_pipeline_and_of_a_stage_are_asked_for_once(shell: Shell, fleet: Fleet) -> None:
+    more = "require_env: [SITE]"
+    ulm = asking(shell, fleet, "name: one", "name: two, require_env: [LANE, SPEED]", more=more)
+    assert "needs SITE" in shell("start", ulm)
+    assert said(fleet, ulm) == []
+    shell("answer", ulm, "SITE=ulm")
+    assert said(fleet, ulm) == ["one ulm"]
+    told = shell.json("runs", ulm)
+    assert (told["state"], told["next"]["stage"], told["next"]["needs"]) == (
+        "needs you",
+        "two",
+        ["LANE", "SPEED"],
+    )
+    shell("answer", ulm, "LANE=2")
+    shell("answer", ulm, "SPEED=50")
+    assert said(fleet, ulm) == ["one ulm", "two ulm 2 50"]
+    shell("start", ulm, "--stage", "one", "--env", "SITE=bern")
+    assert said(fleet, ulm)[2:] == ["one bern 2 50", "two ulm 2 50"], (
+        "what was set for one run is that run's alone"
+    )
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "stage", "first", "second"),
+    [
+        ("never", "", [], []),
+        ("once", "", ["one"], []),
+        ("always", "", ["one", "two"], ["two"]),
+        ("never", "once", ["two"], []),
+        ("never", "always", ["two"], ["two"]),
+        ("always", "never", ["one"], []),
+    ],
+)
+def test_confirmations(
+    shell: Shell, fleet: Fleet, pipeline: str, stage: str, first: list[str], second: list[str]
+) -> None:
+    """`stage` is what the second of two says itself; who names a stage to start has confirmed it."""
+    own = f", confirmation: {stage}" if stage else ""
+    ulm = asking(shell, fleet, "name: one", f"name: two{own}", more=f"confirmation: {pipeline}")
+    for arguments, wanted in (([], first), (["--stage", "one"], second)):
+        asked = []
+        shell("start", ulm, *arguments)
+        fleet.wait_idle(ulm)
+        while (told := shell.json("runs", ulm))["state"] == "needs you":
+            asked.append(told["next"]["stage"])
+            assert told["next"]["reason"] == "confirmation"
+            shell("confirm", ulm)
+            fleet.wait_idle(ulm)
+        assert (told["state"], asked) == ("succeeded", wanted)
+    assert said(fleet, ulm) == ["one", "two"] * 2
