@@ -153,7 +153,7 @@ def _queued(project: Project, request: str) -> RunRequest:
             return each
     raise Conflict(
         f"{project.id}: the queue was changed meanwhile: that run waits there no more",
-        hint=f"nothing was changed: look at it again: winslow queue {project.id}",
+        hint=f"nothing was changed; look at it again: winslow queue {project.id}",
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from winslow import events
-from winslow.errors import InvalidInput, NotFound, Refused, UsageError
+from winslow.errors import Conflict, InvalidInput, NotFound, Refused, UsageError
 from winslow.project import Project, Run, RunRequest
 from winslow.queueing import blueprint
 from winslow.run_diff import AREAS, Area, Files, RunDiff, run_diff
@@ -137,14 +137,24 @@ class Runs:
         return self._link.change(project.id, event), request
 
     def dequeue(self, query: str, items: Sequence[str]) -> tuple[Project, list[RunRequest]]:
-        """Take waiting runs out; with those that were taken. Each is one write: where somebody else was faster
-        Conflict is raised, and says so, and what stood before it in `items` is out."""
+        """Take waiting runs out; with those that were taken. Each is one write.
+
+        Raises Conflict where one was started or taken out meanwhile: what stands before it in `items` is out."""
         project = self._projects.get(query)
         requests = list(
             {request.id: request for request in (queued(project, item) for item in items)}.values()
         )
-        for request in requests:
-            project = self._link.change(project.id, events.Dequeued(request=request.id, **self._link.stamp()))
+        for number, request in enumerate(requests):
+            event = events.Dequeued(request=request.id, **self._link.stamp())
+            try:
+                project = self._link.change(project.id, event)
+            except Conflict as error:
+                if not number:
+                    raise
+                raise Conflict(
+                    f"{error} ({number} of {len(requests)} were taken out before that)",
+                    hint=f"look at it again: winslow queue {project.id}",
+                ) from error
         return project, requests
 
     # -- questions and stops

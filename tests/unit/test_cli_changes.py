@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pydantic import JsonValue
 
 from tests.unit import cli_projects as make
-from winslow.errors import NotFound, UsageError
-from winslow.events import Enqueued
+from winslow import lifecycle
+from winslow.config import Config, Settings
+from winslow.errors import Conflict, NotFound, UsageError
+from winslow.events import Dequeued, Enqueued
+from winslow.project import encode
+from winslow.store import layout
+from winslow.store.documents import Documents
+from winslow.store.memory import MemoryStore
 from winslow_tui.changes import Changes, assignments, requirements, signed, workspace
+from winslow_tui.client import Client
+from winslow_tui.link import Link
 from winslow_tui.runs import queued
 
 
@@ -117,3 +127,34 @@ def test_a_waiting_run_is_meant_by_its_place_or_its_id() -> None:
     for item in ("0", "4", "aaa", "aa", "zzzz", "", "-1"):
         with pytest.raises(NotFound, match="waits in the queue"):
             queued(project, item)
+
+
+class Meanwhile(MemoryStore):
+    """Somebody else takes the run `gone` out of the queue, right before the write that would be the second one."""
+
+    def __init__(self, gone: str) -> None:
+        super().__init__()
+        self._gone = gone
+        self._writes = 0
+
+    def put(self, key: str, data: bytes, **how: Any) -> str:
+        self._writes += key == layout.project_document("ulm-abcd") and "if_match" in how
+        if self._writes == 2:
+            self._writes += 1
+            Documents(self).update(
+                "ulm-abcd", Dequeued(id="other", request=self._gone), apply=lifecycle.apply
+            )
+        return super().put(key, data, **how)
+
+
+def test_a_queue_that_somebody_changes_meanwhile_loses_no_other_run_and_says_what_is_out() -> None:
+    project = make.after(
+        make.queued(), *(Enqueued(id=id_, stage="track") for id_ in ("aaaa", "bbbb", "cccc"))
+    )
+    store = Meanwhile("bbbb")
+    store.put(layout.project_document("ulm-abcd"), encode(project))
+    config = Config(settings=Settings(), origins={})
+    client = Client(config, link=Link(config, store=store))
+    with pytest.raises(Conflict, match=r"waits there no more \(1 of 2 were taken out before that\)"):
+        client.runs.dequeue("ulm-abcd", ["1", "2"])
+    assert [each.id for each in client.project("ulm-abcd").queue] == ["cccc"]

@@ -24,7 +24,7 @@ from winslow_tui.cli.question import can_ask, typed
 if TYPE_CHECKING:
     from winslow.project import Project
 
-app = typer.Typer(help="Projects: create, look at, delete.", no_args_is_help=True)
+app = typer.Typer(help="Projects: create, look at, change, delete.", no_args_is_help=True)
 
 ProjectArgument = Annotated[
     str,
