@@ -125,6 +125,7 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
     return {
         "attempt": attempt.k,
         "node": attempt.node,
+        "adopted_from": attempt.adopted_from,
         "claimed_at": attempt.claimed_at,
         "outcome": attempt.outcome or "",
         "detail": attempt.detail,

@@ -89,8 +89,8 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         **attempt.model_dump(
             mode="json",
             include={
-                "node", "node_uuid", "claimed_at", "started_at", "exited_at", "ended_at", "image_digest", "gpus",
-                "exit_code", "outcome", "reason", "detail", "peak", "bids",
+                "node", "node_uuid", "adopted_from", "claimed_at", "started_at", "exited_at", "ended_at",
+                "image_digest", "gpus", "exit_code", "outcome", "reason", "detail", "peak", "bids",
             },
         ),
         "seconds": seconds(attempt),

@@ -19,7 +19,7 @@ from broker.messages import OfferHint, PipelineNotice, ProjectSummary
 from tests.conftest import BrokerFactory
 from tests.services.servers import BrokerService, StoreService
 from winslow import config, lifecycle
-from winslow.events import Claimed, Ended, Event, Exited, Started
+from winslow.events import Claimed, Ended, Event, Exited, Lost, Started
 from winslow.metrics import HistoryPoint, NodeHistory
 from winslow.node import FreeResources, Hardware, NodeState, Presence
 from winslow.project import BidRecord, Manifests, Reason, Tombstone
@@ -343,6 +343,16 @@ def test_explain(shell: Shell, ulm: str) -> None:
     assert shell.json("runs", ulm)["runs"][0]["state"] == "RUNNING"
     publish_node(cpus=1, presence=Presence.OFFLINE)
     assert shell.json("runs", ulm)["runs"][0]["state"] == "UNKNOWN"
+
+
+def test_an_adopted_container_is_told_of(shell: Shell, ulm: str) -> None:
+    shell("start", ulm)
+    shell.claim(ulm)
+    second = Claimed(id=secrets.token_hex(8), n=1, k=2, claim="d", node="ws1", node_uuid="uuid-ws1", adopts=1)
+    shell.apply(ulm, Lost(id=secrets.token_hex(8), n=1, k=1, claim="c"), second)
+    assert "attempt 2, with the container of attempt 1, on ws1" in shell("explain", ulm)
+    assert "2, from 1" in shell("runs", ulm, "1")
+    assert shell.json("explain", ulm)["runs"][0]["attempts"][1]["adopted_from"] == 1
 
 
 # -- nodes and the wire

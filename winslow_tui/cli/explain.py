@@ -37,7 +37,12 @@ def explain(ctx: typer.Context, project: ProjectArgument, output: OutputOption =
             ]
             put_table(("NODE", "PRESENCE", "ANSWER", "WHY"), rows)
         for attempt in run["attempts"]:
-            put("\n  attempt {attempt} on {node} {outcome} {detail}".format(**attempt).rstrip())
+            number = attempt["attempt"]
+            if attempt["adopted_from"] is not None:
+                number = f"{number}, with the container of attempt {attempt['adopted_from']},"
+            put(
+                f"\n  attempt {number} on {attempt['node']} {attempt['outcome']} {attempt['detail']}".rstrip()
+            )
             bids = [
                 (
                     bid["node"],

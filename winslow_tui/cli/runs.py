@@ -59,8 +59,9 @@ def _attempt(told: dict[str, Any]) -> tuple[object, ...]:
         f"{bid['node']} {bid['kind']}" if bid["cost"] is None else f"{bid['node']} {bid['cost']:g} s"
         for bid in told["bids"]
     ]
+    adopted = told["adopted_from"]
     return (
-        told["attempt"],
+        told["attempt"] if adopted is None else f"{told['attempt']}, from {adopted}",
         told["node"],
         time_shown(told["started_at"]),
         time_shown(told["ended_at"]),
