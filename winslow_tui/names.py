@@ -40,7 +40,7 @@ def check_tag(text: str) -> str:
 
 
 def check_comment(text: str) -> str:
-    """A text about a project. Raises InvalidInput for one that would swell its document."""
+    """A text about a project or a run. Raises InvalidInput for one that would swell the document."""
     if len(text) > MAX_COMMENT:
         raise InvalidInput(
             f"a comment has at most {MAX_COMMENT} characters, this one {len(text)}",

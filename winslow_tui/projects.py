@@ -14,6 +14,7 @@ from winslow import address, events, lifecycle
 from winslow.definition_diff import pipeline_changes, sentence
 from winslow.errors import Conflict, InvalidInput, NotFound, Unreachable, UsageError
 from winslow.pipeline import Env, EnvName, PipelineDefinition, Retention
+from winslow.placement import size_text
 from winslow.project import Project, Tombstone
 from winslow.store import layout
 from winslow.store.pool import in_parallel
@@ -104,7 +105,7 @@ class Projects:
         """A new project that begins where `query` began: its copy of the pipeline, environment, tags, participants
         and retention; `with_input` also its uploads, copied inside the store.
 
-        Raises Unreachable naming the clone where its uploads could not all be copied."""
+        Raises Unreachable or NotFound naming the clone where its uploads could not all be copied."""
         original = self.get(query)
         name = check_name(name)
         stamp = self._link.stamp()
@@ -131,11 +132,13 @@ class Projects:
 
         try:
             in_parallel(READERS, "copies", copy, range(len(objects)))
-        except Unreachable as error:
+        except (Unreachable, NotFound) as error:
             raise type(error)(
                 f"{target} is made, not yet all its input: {error}",
                 hint=f"remove it and clone again: winslow project delete {target}",
             ) from error
+        size = sum(info.size for info in objects)
+        self._link.say(f"{len(objects)} files of its input copied inside the store, {size_text(size)}")
 
     def _made(self, name: str, make: Callable[[str], Project]) -> Project:
         for _ in range(_ID_TRIES):

@@ -173,7 +173,8 @@ class Runs:
 
     def pause(self, query: str, *, note: str = "") -> Project:
         """No next stage after the running one."""
-        return self._link.change(self._projects.id_of(query), events.Paused(note=note, **self._link.stamp()))
+        event = events.Paused(note=check_comment(note), **self._link.stamp())
+        return self._link.change(self._projects.id_of(query), event)
 
     def abort(self, query: str, *, run: int | None = None, now: bool = False) -> Project:
         """Stop what runs or waits; it counts as failed and the pipeline pauses (R1440). `now`: it counts as ended

@@ -111,6 +111,7 @@ def test_a_clone_with_its_input(shell: Shell, ulm: str) -> None:
     assert list(shell.client.store.walk(layout.project_input(plain))) == []
     assert shell.client.project(plain).env["CLIP"] == f"{ulm}:input/deep/a.txt"
     made = shell.json("project", "clone", "Ulm", "Basel", "--with-input")["id"]
+    assert "2 files of its input copied" in shell.err
     assert shell.client.project(made).env["CLIP"] == f"{made}:input/deep/a.txt"
     assert shell.client.project(made).tags == ("drone",)
     shell("project", "delete", ulm, "--yes")

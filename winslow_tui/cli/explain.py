@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from winslow.terminal_text import line
 from winslow_tui.cli.context import client
 from winslow_tui.cli.output import Format, OutputOption, put, put_json, put_table
 from winslow_tui.cli.project import ProjectArgument
@@ -21,7 +22,7 @@ def explain(ctx: typer.Context, project: ProjectArgument, output: OutputOption =
         return
     why = f" ({told['reason']})" if told["reason"] else ""
     following = f"; next stage: {told['next_stage']}" if told["next_stage"] else ""
-    put(f"{told['project']}: {told['state']}{why}{following}")
+    put(line(f"{told['project']}: {told['state']}{why}{following}"))
     if told["way_on"]:
         put(f"go on with: {told['way_on']}")
     for run in told["runs"]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from winslow.terminal_text import line
 from winslow_tui.cli.context import client
 from winslow_tui.cli.output import Format, OutputOption, put, put_json, put_table, say
 from winslow_tui.cli.project import ProjectArgument
@@ -196,7 +197,7 @@ def _told(project: Project, output: Format, **fields: object) -> None:
         put_json({"id": project.id, **fields})
         return
     for name, value in fields.items():
-        put(f"{project.id} {name}: {_shown(value)}")
+        put(line(f"{project.id} {name}: {_shown(value)}"))
 
 
 def _shown(value: object) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from winslow.terminal_text import line
 from winslow_tui.cli.changing import with_changes
 from winslow_tui.cli.context import client
 from winslow_tui.cli.output import Format, OutputOption, put, put_json, put_table, say, time_shown
@@ -100,7 +101,7 @@ def remove(
         put_json({"id": changed.id, "removed": told})
         return
     for each in told:
-        put(f"{changed.id}: {each['stage']} is out of the queue" + _with(each["changes"]))
+        put(line(f"{changed.id}: {each['stage']} is out of the queue" + _with(each["changes"])))
 
 
 def _show(project: Project, output: Format) -> None:

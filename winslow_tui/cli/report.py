@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from winslow.terminal_text import line
 from winslow_tui.cli.output import Format, put, put_json, say
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def report(project: Project, output: Format) -> None:
         asked = ", asked to stop" if run.abort_requested else ""
         put(f"{project.id} #{run.n} {run.stage.name} {run.state.value}{asked}{ending}")
     if not project.active:
-        put(f"{project.id} {state.value}" + (f" ({reason})" if reason else ""))
+        put(line(f"{project.id} {state.value}" + (f" ({reason})" if reason else "")))
     if needs_you:
         say(f"  {way_on(project)}")
 
