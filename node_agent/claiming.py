@@ -94,6 +94,7 @@ class Claiming:
             self.under_way.discard(key)
 
     async def _claim_new(self, claim: Claim) -> ClaimResult:
+        """The new document is made while the intent is being journalled, and sent when that is on the disk."""
         tools = self._tools
         project, n, k = claim.offer.id
         journal = AttemptJournal(
@@ -109,8 +110,7 @@ class Claiming:
             disk=claim.offer.requires.disk,
             gpus=self._reservations.gpus((project, n, k)),
         )
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(tools.executor, tools.journals.write, journal)
+        journalled = tools.executor.submit(tools.journals.write, journal)
         event = Claimed(
             id=tools.clock.new_id(),
             at=tools.clock.wall(),
@@ -123,8 +123,10 @@ class Claiming:
             bids=claim.bids,
         )
         try:
-            await self._patiently(lambda: self._mirror.commit(project, event))
+            await self._patiently(lambda: self._mirror.commit(project, event, ready=journalled.result))
         except (Conflict, Refused, NotFound, InvalidInput):
+            await asyncio.wrap_future(journalled)
+            loop = asyncio.get_running_loop()
             await loop.run_in_executor(tools.executor, tools.journals.remove, journal)
             return ClaimResult.LOST
         self._adopt(journal)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import Executor
 
 from node_agent.replica import OnChange, Replica
@@ -29,8 +30,11 @@ class Mirror(Replica[Document]):
         await self.compare(listing.projects)
         return listing
 
-    async def commit(self, project_id: str, event: Event) -> Document:
-        """Apply an event by conditional PUT and remember the result.
+    async def commit(
+        self, project_id: str, event: Event, *, ready: Callable[[], object] | None = None
+    ) -> Document:
+        """Apply an event by conditional PUT and remember the result. `ready` is called in a thread before anything
+        is sent.
 
         Raises what `lifecycle.apply` raises, NotFound, or StoreUnreachable when the outcome is unknown.
         """
@@ -38,7 +42,9 @@ class Mirror(Replica[Document]):
         known = self._known.get(project_id)
         version = await loop.run_in_executor(
             self._executor,
-            lambda: self._documents.update(project_id, event, apply=lifecycle.apply, known=known),
+            lambda: self._documents.update(
+                project_id, event, apply=lifecycle.apply, known=known, ready=ready
+            ),
         )
         self._put(project_id, version, own=True)
         return version.document

@@ -83,6 +83,22 @@ def test_what_apply_refuses_changes_nothing(inner: MemoryStore) -> None:
     assert inner.get(KEY) == before
 
 
+def test_nothing_is_sent_before_it_may_be(inner: MemoryStore) -> None:
+    store, documents = scripted(inner, [])
+    sent: list[int] = []
+    documents.update(PROJECT, Added("a"), apply=add, ready=lambda: sent.append(len(store.seen)))
+    assert [operation for operation, *_ in store.seen[: sent[0]]] == ["get"]
+    assert store.seen[sent[0]][0] == "put"
+
+    def no_room() -> None:
+        raise OSError("disk full")
+
+    before = inner.get(KEY)
+    with pytest.raises(OSError, match="disk full"):
+        documents.update(PROJECT, Added("b"), apply=add, ready=no_room)
+    assert inner.get(KEY) == before
+
+
 def test_a_conflict_that_apply_raises_is_not_taken_for_a_lost_race(inner: MemoryStore) -> None:
     def superseded(project: Project, event: Added) -> Project:
         raise Conflict("another attempt is the current one")

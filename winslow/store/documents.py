@@ -94,11 +94,13 @@ class Documents:
         *,
         apply: Callable[[Project, E], Project | Tombstone],
         known: Stored | None = None,
+        ready: Callable[[], object] | None = None,
     ) -> Stored:
         """Make `event` take effect once and return the document that holds it.
 
         `known` is the newest version the caller has read: if it still is the newest, no read is needed, and if
-        not, the condition fails and nothing is lost but a request.
+        not, the condition fails and nothing is lost but a request. `ready` is called ahead of every write and may
+        wait for what has to be true by then; what it raises comes through, and nothing was written.
 
         `apply` is pure; it adds the event's id to `recent_events` and one to `revision`, and is called again
         whenever somebody else's write came first. Raises what `apply` raises (then nothing was written),
@@ -116,6 +118,8 @@ class Documents:
             return apply(held, event)
 
         def before(held: Project | Tombstone, new: Project | Tombstone) -> None:
+            if ready is not None:
+                ready()
             if isinstance(new, Project) and (key := self.activity.keep(held)) is not None:
                 blocks.append(key)
 
