@@ -28,6 +28,10 @@ Stream = Literal["stdout", "stderr"]
 Mark = Literal["", "gap", "cut"]
 TIME_PATTERN = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z$"
 LINE_PART = 16 << 10  # longer lines come in parts of this many bytes
+STREAM_AT, TAG_AT, DATA_AT = 31, 38, 40
+"""Where a record's stream, tag and bytes begin; those of a mark begin later, at MARK_DATA_AT."""
+MARK_DATA_AT = DATA_AT + len(":gap")
+_PART = re.compile(rb"Z std(?:out|err) P ")
 
 _TIME = re.compile(TIME_PATTERN[1:-1])
 _LOOSE_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:Z|\+00:00)")
@@ -127,6 +131,11 @@ class RecordParser(_LineParser[Record]):
 
     def _item(self, line: bytes, offset: int) -> Record:
         return _decode(line, offset)
+
+
+def has_parts(archive: bytes) -> bool:
+    """Whether some of the records may be parts of longer lines; False is certain."""
+    return b" P " in archive and _PART.search(archive) is not None
 
 
 def parse(archive: bytes) -> list[Record]:
