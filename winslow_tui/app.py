@@ -208,12 +208,13 @@ class WinslowApp(App[None], inherit_bindings=False):
         shown = terminal_text.block(text + (f"\n{hint}" if hint else ""))
         self.notify(shown, severity="error" if bad else "information", markup=False, timeout=10 if bad else 5)
 
-    def copy(self, text: str) -> None:
-        """Into the clipboard of the person's terminal (OSC 52), where it is not too long for that."""
+    def copy(self, text: str) -> bool:
+        """Into the clipboard of the person's terminal (OSC 52), where it is not too long for that; whether it was."""
         if len(text.encode()) > MOST_COPIED:
             self.told("too long to be copied", hint="save it to a file instead: ctrl+s", bad=True)
-        else:
-            self.copy_to_clipboard(text)
+            return False
+        self.copy_to_clipboard(text)
+        return True
 
     def edit(self, subject: Subject) -> None:
         """Give the terminal to the person's editor until what it is for is stored or given up."""

@@ -20,7 +20,6 @@ from winslow.definition_yaml import write
 from winslow.lifecycle import ProjectState, state_of
 from winslow.project import Project, Run
 from winslow_tui import runfacts, verbs
-from winslow_tui.logfeed import LogFeed
 from winslow_tui.projectrows import duration
 from winslow_tui.screens import keeping as _keeping  # noqa: F401  adds its verbs
 from winslow_tui.screens import particulars as _particulars  # noqa: F401  adds its verbs
@@ -28,12 +27,13 @@ from winslow_tui.screens import queue as _queue  # noqa: F401  adds its verbs
 from winslow_tui.screens import steering as _steering  # noqa: F401  adds its verbs
 from winslow_tui.screens.base import SiteScreen
 from winslow_tui.screens.files import look, open_file
+from winslow_tui.screens.logpane import LogPane, Shown
+from winslow_tui.screens.metricspane import MetricsPane
 from winslow_tui.sitemodel import Changes
 from winslow_tui.themes import glyph
 from winslow_tui.verbs import Kind
 from winslow_tui.widgets.browser import Browser
 from winslow_tui.widgets.frame import Line, Part
-from winslow_tui.widgets.logview import LogView
 from winslow_tui.widgets.table import Cell, Column, VirtualTable
 from winslow_tui.widgets.yamltext import highlighted
 
@@ -73,6 +73,7 @@ class ProjectScreen(SiteScreen):
     ProjectScreen #body { height: 1fr; }
     ProjectScreen #left { width: 2fr; max-width: 60; min-width: 33; border-right: solid $panel; }
     ProjectScreen #right { width: 3fr; }
+    ProjectScreen #content { height: 1fr; }
     ProjectScreen #title, ProjectScreen #asks, ProjectScreen #plan { height: auto; padding: 0 1; }
     ProjectScreen #asks { background: $warning 20%; color: $warning; text-style: bold; display: none; }
     ProjectScreen #asks.shown { display: block; }
@@ -91,8 +92,6 @@ class ProjectScreen(SiteScreen):
         self._reading = False
         self._stale: dict[int, int] = {}
         self._asked = False
-        self._feed: LogFeed | None = None
-        self._fed: tuple[int, int] | None = None
 
     def body(self) -> Iterable[Widget]:
         yield Static(id="title", markup=False)
@@ -104,9 +103,8 @@ class ProjectScreen(SiteScreen):
             with Vertical(id="right"):
                 yield Line(gap=1, id="tabs")
                 with ContentSwitcher(initial="log", id="content"):
-                    yield LogView(id="log")
+                    yield LogPane(id="log")
                     yield from self.tabs()
-                yield Line(id="below")
 
     def tabs(self) -> Iterable[Widget]:
         """What the tabs beside the log show."""
@@ -115,7 +113,8 @@ class ProjectScreen(SiteScreen):
             lambda work, done, failed: self.winslow.do(work, done, failed=failed),
             id="files",
         )
-        for name in TABS[2:]:
+        yield MetricsPane(id="metrics")
+        for name in ("settings", "facts"):
             yield VerticalScroll(Static(id=f"{name}-text", markup=False), id=name)
 
     def compose(self) -> ComposeResult:
@@ -139,13 +138,7 @@ class ProjectScreen(SiteScreen):
         super().on_mount()
         if self.winslow.remembered.tab in TABS:
             self.tab = self.query_one("#content", ContentSwitcher).current = self.winslow.remembered.tab
-        self.set_interval(0.1, self._poll)
-        self.set_interval(1.0, self._tick)
         self._read()
-
-    def on_unmount(self) -> None:
-        if self._feed is not None:
-            self._feed.close()
 
     def focus_body(self) -> None:
         self.query_one("#runs").focus()
@@ -294,7 +287,7 @@ class ProjectScreen(SiteScreen):
 
     def action_other_side(self) -> None:
         runs = self.runs
-        shown = self.query_one("#entries" if self.tab == "files" else f"#{self.tab}")
+        shown = self.query_one({"files": "#entries", "log": "#lines"}.get(self.tab, f"#{self.tab}"))
         (shown if runs.has_focus and shown.can_focus else runs).focus()
 
     @on(VirtualTable.Moved, "#runs")
@@ -304,7 +297,7 @@ class ProjectScreen(SiteScreen):
     @on(VirtualTable.Chosen, "#runs")
     def _into_the_log(self) -> None:
         self.action_tab("log")
-        self.query_one("#log").focus()
+        self.query_one("#lines").focus()
 
     def _draw_tab(self) -> None:
         parts = [
@@ -315,15 +308,15 @@ class ProjectScreen(SiteScreen):
         ]
         self.query_one("#tabs", Line).show(parts)
         run = self.run
+        self.query_one(MetricsPane).show(self.project_id, run)
         if self.tab == "log":
-            self._feed_log(run)
+            self._show_log(run)
         elif self.tab == "files":
             self.query_one(Browser).set_roots(self._roots())
         elif self.tab == "settings" and self.document is not None:
             self.query_one("#settings-text", Static).update(settings(self.document))
         elif self.tab == "facts" and self.document is not None and run is not None:
             self._read_facts(self.document, run)
-        self._tick()
 
     def _read_facts(self, project: Project, run: Run) -> None:
         width = max(30, self.query_one("#content").size.width - 3)
@@ -362,58 +355,13 @@ class ProjectScreen(SiteScreen):
     def _open_file(self, event: Browser.Opened) -> None:
         open_file(self.winslow, event.where, event.file)
 
-    def _feed_log(self, run: Run | None) -> None:
+    def _show_log(self, run: Run | None) -> None:
         attempt = run.attempt if run else None
-        where = (run.n, attempt.k) if run and attempt else None
-        if self._feed is not None and run is not None:
-            self._feed.ended = run.state.ended
-        if where == self._fed:
-            return
-        if self._feed is not None:
-            self._feed.close()
-        self._feed, self._fed = None, where
-        view = self.query_one("#log", LogView)
-        if where is not None:
-            self._feed = LogFeed(
-                self.winslow.client.store,
-                self.winslow.watch_,
-                project=self.project_id,
-                n=where[0],
-                k=where[1],
-            )
-        view.show(self._feed.lines if self._feed else None)
-
-    def _poll(self) -> None:
-        if self._feed is not None and self.tab == "log":
-            self.query_one("#log", LogView).poll()
-            if self._feed.lines.wants:
-                self._feed.wake()
-
-    @on(LogView.Changed)
-    def _tick(self) -> None:
-        below = self.query_one("#below", Line)
-        if self.tab != "log":
-            below.show([])
-            return
-        view = self.query_one("#log", LogView)
-        at, count = view.position
-        feed = self._feed
-        parts = [
-            (
-                Part(
-                    "following" if view.following else f"line {at:,} of {count:,}",
-                    "key" if view.following else "",
-                ),
-            ),
-            (Part(f"{count:,} lines", "dim"),),
-            (Part(f"wrap {'on' if view.wrap else 'off'}", "dim"),),
-            (Part(f"time {'on' if view.times else 'off'}", "dim"),),
-        ]
-        if feed is not None and feed.dropped:
-            parts.append((Part(f"{feed.dropped} batches late", "busy"),))
-        if feed is not None and feed.problem:
-            parts.append((Part(terminal_text.line(feed.problem), "bad"),))
-        below.show(parts)
+        pane = self.query_one("#log", LogPane)
+        if run is None or attempt is None:
+            pane.show(None)
+        else:
+            pane.show(Shown(self.project_id, run.n, attempt.k, len(run.attempts), run.state.ended))
 
 
 def settings(project: Project) -> Content:

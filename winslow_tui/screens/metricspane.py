@@ -1,0 +1,137 @@
+"""What a run uses of its node while it is looked at, and the most it used once it has ended."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from broker import topics
+from winslow import terminal_text
+from winslow.metrics import ContainerSample, NodeSample
+from winslow.project import Attempt, Run
+from winslow_tui.projectrows import duration
+from winslow_tui.runmetrics import RunUsage, recorded
+from winslow_tui.sitewatch import Stream
+
+if TYPE_CHECKING:
+    from winslow_tui.app import WinslowApp
+
+DRAW_SECONDS = 1.0
+_NAME = 11
+_LEAST_CURVE = 8
+
+
+class MetricsPane(VerticalScroll):
+    """See the module. It listens from the moment a run is shown, whether its tab is open or not."""
+
+    DEFAULT_CSS = """
+    MetricsPane { padding: 0 1; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._run: Run | None = None
+        self._attempt: Attempt | None = None
+        self._where: tuple[str, int, int] | None = None
+        self._usage = RunUsage()
+        self._since: datetime | None = None
+        self._streams: list[Stream] = []
+        self._told = ""
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="metrics-text", markup=False)
+
+    @property
+    def winslow(self) -> WinslowApp:
+        """The app, as what it is."""
+        from winslow_tui.app import WinslowApp
+
+        assert isinstance(self.app, WinslowApp)
+        return self.app
+
+    def on_mount(self) -> None:
+        self.set_interval(DRAW_SECONDS, self._listen)
+
+    def on_unmount(self) -> None:
+        self._end()
+
+    def on_resize(self) -> None:
+        self.draw()
+
+    def show(self, project: str, run: Run | None) -> None:
+        """The newest attempt of a run; called again when something happened to it."""
+        attempt = run.attempt if run else None
+        where = (project, run.n, attempt.k) if run and attempt else None
+        self._run, self._attempt = run, attempt
+        if where != self._where:
+            self._end()
+            self._where, self._usage, self._since = where, RunUsage(), None
+        if run is None or attempt is None or run.state.ended:
+            self._end()
+        elif not self._streams:
+            watch = self.winslow.watch_
+            self._streams = [watch.stream(topics.Stats(project=project, run=run.n, attempt=attempt.k).path)]
+            if attempt.gpus:
+                self._streams.append(watch.stream(topics.NodeMetrics(node=attempt.node).path, 1))
+        self.draw()
+
+    def _end(self) -> None:
+        for stream in self._streams:
+            self.winslow.watch_.end(stream)
+        self._streams = []
+
+    def _listen(self) -> None:
+        """Take over what came."""
+        for stream in reversed(self._streams):  # the node's GPUs first
+            for received in stream.take():
+                payload = received.payload
+                if isinstance(payload, NodeSample) and self._attempt is not None:
+                    own = self._attempt.gpus
+                    self._usage.gpus = tuple(gpu for gpu in payload.gpus if gpu.uuid in own)
+                elif isinstance(payload, ContainerSample):
+                    self._since = self._since or self.winslow.around.wall()
+                    self._usage.add(payload)
+        self.draw()
+
+    def draw(self) -> None:
+        """Draw it, if it is looked at."""
+        if not self.display or not self.is_mounted:
+            return
+        text = self._text()
+        if text != self._told:
+            self._told = text
+            self.query_one("#metrics-text", Static).update(Content(terminal_text.block(text)))
+
+    def _text(self) -> str:
+        run, attempt = self._run, self._attempt
+        if run is None:
+            return "no run yet"
+        if attempt is None:
+            return "it waits for a node: nothing is used yet"
+        width = max(30, self.size.width - 3)
+        rows = self._usage.rows(run, 1)
+        words = max((len(text) for _, _, text in rows), default=0)
+        rows = self._usage.rows(run, max(_LEAST_CURVE, width - _NAME - words - 2))
+        lines = [f"{name:<{_NAME}}{curve}  {text}" for name, curve, text in rows]
+        if self._since is not None:
+            told = self._since.astimezone()
+            seconds = (self.winslow.around.wall() - self._since).total_seconds()
+            lines += ["", f"heard for {duration(seconds)}, since {told:%H:%M:%S}"]
+            lines += [_hanging("most heard", self._usage.peaks())]
+        elif not run.state.ended:
+            lines += ["no sample has come yet"]
+        kept = recorded(run, attempt)
+        if kept:
+            lines += [_hanging("most used", kept)]
+        if run.state.ended and self._since is None:
+            lines += ["" if kept else "what it used was not recorded", "curves are drawn while it runs"]
+        return "\n".join(lines)
+
+
+def _hanging(name: str, facts: list[str]) -> str:
+    return "\n".join(f"{name if not place else '':<{_NAME}}{fact}" for place, fact in enumerate(facts))
