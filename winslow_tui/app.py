@@ -154,7 +154,7 @@ class WinslowApp(App[None], inherit_bindings=False):
         changes = self.site.apply(news)
         self._call(changes)
         screen = self.screen
-        if isinstance(screen, SiteScreen) and screen.is_mounted:
+        if isinstance(screen, SiteScreen) and screen.there:
             screen.changed(changes)
             if changes.servers or changes.projects or changes.nodes:
                 screen.draw_frame()
@@ -174,7 +174,7 @@ class WinslowApp(App[None], inherit_bindings=False):
             self._driver.write(text)
 
     def _frame(self) -> None:
-        if isinstance(self.screen, SiteScreen) and self.screen.is_mounted:
+        if isinstance(self.screen, SiteScreen) and self.screen.there:
             self.screen.draw_frame()
 
     # -- work that blocks

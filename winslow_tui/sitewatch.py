@@ -90,14 +90,20 @@ class Stream:
 
 
 class SiteWatch:
-    """See the module. `start` and `close` from the screen's thread; everything else from any."""
+    """See the module; the store is asked `every` few seconds. `start` and `close` from the screen's thread; everything else from any."""
 
     def __init__(
-        self, config: Config, client: Client, *, clock: Callable[[], float] = time.monotonic
+        self,
+        config: Config,
+        client: Client,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        every: float = STORE_SECONDS,
     ) -> None:
         self._config = config
         self._client = client
         self._clock = clock
+        self._every = every
         self._lock = threading.Lock()
         self._news = News()
         self._revisions: dict[str, int] = {}
@@ -176,7 +182,7 @@ class SiteWatch:
         try:
             session = live.session(self._config)
         except WinslowError as error:
-            self._server(broker=Server(up=False, problem=str(error), since=self._clock()))
+            self._server(broker=Server(up=False, problem=_told(error), since=self._clock()))
             return
         async with session:
             watching = asyncio.create_task(self._watch(session), name="connection")
@@ -213,7 +219,7 @@ class SiteWatch:
             try:
                 await session.wait_connected(1.0)
             except Unreachable as error:
-                self._server(broker=Server(up=False, problem=str(error), since=self._clock()))
+                self._server(broker=Server(up=False, problem=_told(error), since=self._clock()))
                 await asyncio.sleep(0.5)
                 continue
             self._server(broker=Server(up=True, since=self._clock()))
@@ -224,7 +230,7 @@ class SiteWatch:
         while True:
             problem = await asyncio.to_thread(self._ask_store)
             self._server(store=Server(up=not problem, problem=problem, since=self._clock()))
-            await asyncio.sleep(STORE_SECONDS)
+            await asyncio.sleep(self._every)
 
     def _ask_store(self) -> str:
         from winslow.errors import NotFound
@@ -235,7 +241,7 @@ class SiteWatch:
         except NotFound:
             return ""  # a bucket where nothing was done yet
         except WinslowError as error:
-            return str(error)
+            return _told(error)
         return ""
 
     def _server(self, *, broker: Server | None = None, store: Server | None = None) -> None:
@@ -279,3 +285,8 @@ class SiteWatch:
                     news.pipelines[name] = notice
                 case _:
                     pass
+
+
+def _told(error: WinslowError) -> str:
+    """The sentence, and the way out where there is one."""
+    return f"{error}; {error.hint}" if error.hint else str(error)

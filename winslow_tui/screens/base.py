@@ -85,6 +85,12 @@ class SiteScreen(Screen[None], inherit_bindings=False):
     # -- the app
 
     @property
+    def there(self) -> bool:
+        """Whether it can be drawn: what a thread or a timer brings may come before it is composed, or while it is
+        taken down."""
+        return self.is_attached and any(child.id == "hints" for child in self.children)
+
+    @property
     def winslow(self) -> WinslowApp:
         """The app, as what it is."""
         from winslow_tui.app import WinslowApp

@@ -33,17 +33,13 @@ class FirstRun(Screen[None]):
     def compose(self) -> Iterable[Widget]:
         text = f"""Winslow runs a team's long computations on the workstations it has.
 
-Nothing says yet where your site is. Either
-
-  start one on this machine, in another terminal:
+Nothing says yet where your site is. Either start one on this machine, in
+another terminal, and then come back with its configuration:
 
       winslow up
-
-  and then, here,
-
       export WINSLOW_CONFIG=~/.local/share/winslow/site/config.toml
 
-  or connect to your team's, by a file (chmod 600)
+or connect to your team's, by a file (chmod 600)
 
       {user_file()}
 
@@ -54,8 +50,8 @@ Nothing says yet where your site is. Either
       access_key = "…"
       secret_key = "…"
 
-  or by WINSLOW_BROKER_URL, WINSLOW_STORE_URL,
-  WINSLOW_STORE_ACCESS_KEY and WINSLOW_STORE_SECRET_KEY.
+or by WINSLOW_BROKER_URL, WINSLOW_STORE_URL, WINSLOW_STORE_ACCESS_KEY and
+WINSLOW_STORE_SECRET_KEY.
 
 This goes on by itself as soon as the file is there. q leaves."""
         yield Static(Content(terminal_text.block(text)), id="welcome")

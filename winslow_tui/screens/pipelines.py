@@ -170,7 +170,7 @@ class PipelinesScreen(SiteScreen):
 
     def _got(self, heads: list[PipelineHead]) -> None:
         self._heads = {head.name: head for head in heads}
-        if self.is_mounted:
+        if self.there:
             self.filtered()
             self.table.refresh()
             self._read()
@@ -216,7 +216,7 @@ class PipelinesScreen(SiteScreen):
             return highlighted(newest.text)
 
         def show(content: Content) -> None:
-            if self.is_mounted and self.table.current == name:
+            if self.there and self.table.current == name:
                 self.query_one("#text", Static).update(content)
 
         self.winslow.do(work, show)

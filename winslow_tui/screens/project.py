@@ -173,7 +173,7 @@ class ProjectScreen(SiteScreen):
         self._reading = False
         self.document, self._revision = document, document.revision
         self._stale = lineage.stale(document)
-        if self.is_mounted:
+        if self.there:
             self._redraw()
 
     # -- the left side
@@ -330,7 +330,7 @@ class ProjectScreen(SiteScreen):
             )
 
         def show(text: str) -> None:
-            if self.is_mounted and self.run is not None and self.run.n == run.n:
+            if self.there and self.run is not None and self.run.n == run.n:
                 self.query_one("#facts-text", Static).update(_plain(text))
 
         self.winslow.do(work, show)

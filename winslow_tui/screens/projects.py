@@ -22,6 +22,7 @@ from winslow_tui.sitemodel import Changes
 from winslow_tui.verbs import Kind
 from winslow_tui.widgets.table import Cell, VirtualTable
 
+NONE_YET = "no project yet: n makes one"
 _VALUES: Mapping[str, Callable[[Mapping[str, ProjectRow], str], Any]] = {
     "PROJECT": lambda rows, key: key,
     "STATE": lambda rows, key: rows[key].summary.state,
@@ -62,7 +63,7 @@ class ProjectsScreen(SiteScreen):
         yield VirtualTable(
             projectrows.COLUMNS,
             self._row,
-            empty="no project yet: n makes one",
+            empty=NONE_YET,
             id="body",
         )
         yield Static(id="reason", markup=False)
@@ -101,6 +102,7 @@ class ProjectsScreen(SiteScreen):
             order = [key for key in order if wanted.holds(rows[key].fields())]
         if self.sorting.column:
             order = self.sorting.order(order, {name: partial(of, rows) for name, of in _VALUES.items()})
+        self.table.empty = NONE_YET if not rows else "no project passes the filter: esc shows all"
         self.table.sorting = self.sorting
         self.table.show(order)
         self.table.refresh_line(0)

@@ -140,7 +140,7 @@ class QueueScreen(SiteScreen):
 
     def _got(self, document: Project) -> None:
         self._document = document
-        if self.is_mounted:
+        if self.there:
             self.table.show([each.id for each in document.queue])
             self.table.refresh()
 

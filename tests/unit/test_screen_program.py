@@ -1,0 +1,555 @@
+"""The full-screen program driven by keys on a site in memory: what is shown, and what becomes of the documents."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Button, Input
+
+from broker.messages import ProjectSummary
+from tests import screens
+from winslow.config import Config, Settings
+from winslow.project import Project
+from winslow_tui.app import WinslowApp
+from winslow_tui.screens.command import CommandLine, Help
+from winslow_tui.screens.first_run import FirstRun
+from winslow_tui.screens.form import Form, Question
+from winslow_tui.screens.page import Page
+from winslow_tui.screens.project import Banner, ProjectScreen
+from winslow_tui.sitewatch import Server
+from winslow_tui.widgets.browser import Browser
+from winslow_tui.widgets.table import VirtualTable
+
+SIZE = (100, 30)
+DEADLINE = 5.0
+
+
+class Person:
+    """Who presses keys and looks."""
+
+    def __init__(self, pilot: Pilot[None], site: screens.Site) -> None:
+        self.pilot = pilot
+        self.site = site
+
+    @property
+    def app(self) -> WinslowApp:
+        assert isinstance(self.pilot.app, WinslowApp)
+        return self.pilot.app
+
+    def sees(self) -> str:
+        """Every line of the terminal."""
+        screen = self.app.screen
+        return "\n".join(strip.text for strip in screen._compositor.render_strips())
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+
+    async def type(self, text: str) -> None:
+        await self.pilot.press(*("space" if letter == " " else letter for letter in text))
+
+    async def until(self, condition: Callable[[], object], what: str = "it") -> None:
+        """The program works on until that holds."""
+        for _ in range(int(DEADLINE / 0.05)):
+            if condition():
+                return
+            await self.pilot.pause(0.05)
+        raise AssertionError(f"{what} never came; the screen:\n{self.sees()}")
+
+    async def reads(self, *texts: str) -> None:
+        await self.until(lambda: all(text in self.sees() for text in texts), f"{texts!r}")
+
+    def document(self, project: str) -> Project:
+        found = self.site.client(screens.CONFIG).documents.read(project).document
+        assert isinstance(found, Project)
+        return found
+
+    async def on(self, project: str) -> None:
+        """Open a project from the list."""
+        await self.press("slash")
+        await self.type(project)
+        await self.press("enter")
+        await self.until(lambda: list(self.app.screen.query_one(VirtualTable).keys) == [project])
+        await self.press("enter")
+        await self.until(
+            lambda: isinstance(self.app.screen, ProjectScreen) and self.app.screen.document is not None
+        )
+
+
+@asynccontextmanager
+async def at(
+    folder: Path, *, readonly: bool = False, site: screens.Site | None = None
+) -> AsyncIterator[Person]:
+    """The program on the site, its list of projects shown."""
+    site = site or screens.site()
+    app = screens.app(site, folder, readonly=readonly)
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        person = Person(pilot, site)
+        await person.until(lambda: len(app.site.projects) == len(site.summaries))
+        await pilot.pause()
+        yield person
+
+
+# -- looking
+
+
+async def test_what_needs_a_person_is_first_and_its_reason_is_told(tmp_path: Path) -> None:
+    async with at(tmp_path) as anna:
+        await anna.reads(
+            "▶ b10-night-d2aa", "? needs you", "set THRESHOLD", "1 needs you", "1 failed", "3 nodes"
+        )
+        await anna.reads("B10 by night · stage 'clean' needs THRESHOLD")
+
+
+async def test_a_filter_narrows_is_shown_and_is_taken_back(tmp_path: Path) -> None:
+    async with at(tmp_path) as anna:
+        await anna.press("slash")
+        await anna.type("state:failed")
+        await anna.reads("test-e5kd", "/state:failed")
+        assert "kempten" not in anna.sees()
+        await anna.press("enter", "escape")
+        await anna.reads("kempten-north-aa2b")
+
+
+async def test_shift_and_a_letter_sort(tmp_path: Path) -> None:
+    async with at(tmp_path) as anna:
+        table = anna.app.screen.query_one(VirtualTable)
+        own = list(table.keys)
+        await anna.press("N")
+        assert list(table.keys) == sorted(own)
+        await anna.reads("PROJECT▴")
+        await anna.press("N")
+        assert list(table.keys) == sorted(own, reverse=True)
+        await anna.press("N")
+        assert list(table.keys) == own
+
+
+async def test_filter_sorting_and_colours_are_there_at_the_next_start(tmp_path: Path) -> None:
+    async with at(tmp_path) as anna:
+        await anna.press("N", "N", "ctrl+t", "slash")
+        await anna.type("2026")
+        await anna.press("enter")
+    async with at(tmp_path) as anna:
+        await anna.reads("/2026", "PROJECT▾")
+        assert list(anna.app.screen.query_one(VirtualTable).keys) == [screens.ULM, "kempten-north-aa2b"]
+        assert anna.app.theme == "winslow-light"
+
+
+async def test_a_memory_that_is_damaged_is_none(tmp_path: Path) -> None:
+    (tmp_path / "screen.json").write_text('{"theme": 7, "views": [')
+    async with at(tmp_path) as anna:
+        assert anna.app.theme == "winslow-dark"
+
+
+async def test_monochrome_where_colours_are_not_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with at(tmp_path) as anna:
+        assert anna.app.theme == "winslow-mono"
+
+
+async def test_every_view_by_its_number(tmp_path: Path) -> None:
+    async with at(tmp_path) as anna:
+        for key, text in {
+            "2": "ws4",
+            "3": "readme.txt",
+            "4": "busybox",
+            "5": "is to take nothing new",
+            "1": "FOR",
+        }.items():
+            await anna.press(key)
+            await anna.reads(text)
+
+
+async def test_a_project_shows_its_runs_its_plan_and_its_log(tmp_path: Path) -> None:
+    async with at(tmp_path) as anna:
+        await anna.on(screens.ULM)
+        await anna.reads(
+            "Projects › ulm-crossing-7k2f", "✗ oom", "detect ✓ → track ● → clean", "frame 28800/36000"
+        )
+        await anna.reads("queue clean", "VIDEO=res:ulm/north.mp4", "anna", "#ulm #2026")
+        await anna.press("j", "5")
+        await anna.reads("result vehicles", "1204", "registry.example/detect:3")
+        await anna.press("3")
+        await anna.reads("# its own copy of traffic, revision 3")
+        await anna.press("escape", "escape", "escape")
+        await anna.reads("kempten-north-aa2b")
+
+
+async def test_files_of_a_project_and_back(tmp_path: Path) -> None:
+    async with at(tmp_path) as anna:
+        await anna.on(screens.ULM)
+        await anna.press("2")
+        await anna.reads("#next", "workspace of detect", "live, on its node")
+        await anna.press("G", "enter")
+        await anna.reads("boxes.csv", "model/")
+        await anna.press("j", "enter")
+        await anna.reads("frame  x   y", "1      20  30")
+        await anna.press("escape", "k", "enter")
+        await anna.reads("weights.bin", "4 KiB")
+        await anna.press("backspace", "backspace")
+        await anna.reads("what was uploaded for it")
+
+
+async def test_two_marked_runs_are_compared(tmp_path: Path) -> None:
+    async with at(tmp_path) as anna:
+        await anna.on(screens.ULM)
+        await anna.press("c")
+        await anna.reads("mark two runs")
+        await anna.press("j", "space", "space", "c")
+        await anna.until(lambda: isinstance(anna.app.screen, Page))
+        await anna.reads("run #1 and run #2", "env CONF", "0.35 (pipeline)", "0.5 (run)", "vehicles")
+
+
+async def test_a_node_and_its_last_ten_minutes(tmp_path: Path) -> None:
+    async with at(tmp_path) as anna:
+        await anna.press("2")
+        await anna.reads("ws2")
+        await anna.press("j", "enter")
+        await anna.reads("Nodes › ws2", "Ryzen 9 7950X", "the last ten minutes", "gpu 1")
+
+
+async def test_pipelines_text_history_and_last_change(tmp_path: Path) -> None:
+    async with at(tmp_path) as anna:
+        await anna.press("4")
+        await anna.reads("busybox")
+        await anna.press("j")
+        await anna.reads("who drives where")
+        await anna.press("d")
+        await anna.reads('-env: {MODEL: v8, CONF: "0.35"}', '+env: {MODEL: v8, CONF: "0.4"}')
+        await anna.press("h")
+        await anna.reads("revision 2", "revision 1")
+        await anna.press("c")
+        await anna.type("ulm")
+        await anna.press("enter")
+        await anna.until(lambda: isinstance(anna.app.screen, Page))
+        await anna.reads("0.35", "0.4")
+
+
+async def test_help_names_every_key_and_command(tmp_path: Path) -> None:
+    async with at(tmp_path) as anna:
+        await anna.press("question_mark")
+        assert isinstance(anna.app.screen, Help)
+        text = str(anna.app.screen.query_one("Static").render())
+        for words in (
+            "filter",
+            "sort by project",
+            "start",
+            "update-pipeline",
+            "archive",
+            "transfers",
+            "colours",
+        ):
+            assert words in text
+        assert "Scroll" not in text
+        await anna.press("q")
+        assert not isinstance(anna.app.screen, Help)
+
+
+async def test_the_line_behind_the_colon(tmp_path: Path) -> None:
+    async with at(tmp_path) as anna:
+        await anna.press("colon")
+        assert isinstance(anna.app.screen, CommandLine)
+        await anna.type("nodes")
+        await anna.press("enter")
+        await anna.reads("ws3")
+        await anna.press("1", "colon", "escape", "colon")
+        await anna.type("rename")
+        await anna.press("enter")
+        await anna.until(lambda: isinstance(anna.app.screen, Form))
+        await anna.press("escape", "colon")
+        await anna.type("nothing like that")
+        await anna.press("enter")
+        await anna.reads("there is no command 'nothing like that' here")
+
+
+# -- doing
+
+
+async def test_a_new_project_is_made_and_opened(tmp_path: Path) -> None:
+    async with at(tmp_path) as anna:
+        await anna.press("n")
+        await anna.until(lambda: isinstance(anna.app.screen, Form))
+        await anna.press("enter")
+        await anna.reads("needed: name")
+        await anna.type("Bad Tölz")
+        await anna.press("enter")
+        await anna.until(lambda: isinstance(anna.app.screen, ProjectScreen))
+        await anna.reads("Bad Tölz", "pipeline hello")
+
+
+async def test_a_refusal_is_shown_in_the_form_and_nothing_typed_is_lost(tmp_path: Path) -> None:
+    async with at(tmp_path) as anna:
+        await anna.press("n")
+        await anna.until(lambda: isinstance(anna.app.screen, Form))
+        await anna.type("x")
+        await anna.press("tab", "tab")
+        await anna.type("old-")
+        await anna.press("enter")
+        await anna.reads("a '-' at the end means to remove it")
+        assert isinstance(anna.app.screen, Form) and anna.app.screen.values["name"] == "x"
+
+
+async def test_a_project_that_asks_is_answered_by_enter(tmp_path: Path) -> None:
+    async with at(tmp_path) as anna:
+        await anna.press("enter")
+        await anna.until(lambda: isinstance(anna.app.focused, Banner))
+        await anna.press("enter")
+        await anna.until(lambda: isinstance(anna.app.screen, Form))
+        await anna.type("0.7")
+        await anna.press("enter")
+        await anna.until(lambda: anna.document("b10-night-d2aa").active)
+        (run,) = anna.document("b10-night-d2aa").active
+        assert run.env["THRESHOLD"].value == "0.7"
+        await anna.until(lambda: not anna.app.screen.query_one(Banner).has_focus)
+
+
+async def test_start_pause_and_abort(tmp_path: Path) -> None:
+    async with at(tmp_path) as anna:
+        await anna.on("kempten-north-aa2b")
+        await anna.press("s")
+        await anna.until(lambda: isinstance(anna.app.screen, Form))
+        await anna.press("ctrl+s")
+        await anna.until(lambda: anna.document("kempten-north-aa2b").active)
+        await anna.press("p")
+        await anna.until(lambda: anna.document("kempten-north-aa2b").control.paused)
+        await anna.press("p")
+        await anna.until(lambda: not anna.document("kempten-north-aa2b").control.paused)
+        await anna.press("x")
+        await anna.until(lambda: isinstance(anna.app.screen, Question))
+        await anna.press("enter")  # the focus is on No
+        await anna.press("x")
+        await anna.until(lambda: isinstance(anna.app.screen, Question))
+        assert anna.document("kempten-north-aa2b").active
+        await anna.press("y")
+        await anna.until(lambda: not anna.document("kempten-north-aa2b").active)
+
+
+async def test_an_old_run_is_redone_with_another_value(tmp_path: Path) -> None:
+    async with at(tmp_path) as anna:
+        await anna.on("test-e5kd")
+        await anna.press("r")
+        await anna.until(lambda: isinstance(anna.app.screen, Form))
+        form = anna.app.screen
+        assert isinstance(form, Form) and form.values["env CONF"] == "0.35"
+        await anna.type("0.9")
+        await anna.press("ctrl+s")
+        await anna.until(lambda: len(anna.document("test-e5kd").runs) == 2)
+        assert anna.document("test-e5kd").runs[1].env["CONF"].value == "0.9"
+
+
+async def test_the_queue_is_put_in_order(tmp_path: Path) -> None:
+    async with at(tmp_path) as anna:
+        await anna.on(screens.ULM)
+        await anna.press("Q")
+        await anna.reads("Queue", "clean")
+        await anna.press("n")
+        await anna.until(lambda: isinstance(anna.app.screen, Form))
+        await anna.press("ctrl+s")
+        await anna.until(
+            lambda: [each.stage for each in anna.document(screens.ULM).queue] == ["clean", "detect"]
+        )
+        await anna.reads("detect")
+        await anna.press("j", "K")
+        await anna.until(
+            lambda: [each.stage for each in anna.document(screens.ULM).queue] == ["detect", "clean"]
+        )
+        await anna.press("D")
+        await anna.until(lambda: [each.stage for each in anna.document(screens.ULM).queue] == ["clean"])
+
+
+async def test_marked_projects_are_tagged_together(tmp_path: Path) -> None:
+    async with at(tmp_path) as anna:
+        await anna.press("space", "space", "t")
+        await anna.until(lambda: isinstance(anna.app.screen, Form))
+        await anna.reads("Tags of 2 projects")
+        await anna.type("night")
+        await anna.press("enter")
+        await anna.until(
+            lambda: all("night" in anna.document(key).tags for key in ("b10-night-d2aa", "test-e5kd"))
+        )
+
+
+async def test_one_thing_at_a_time_where_it_must_be(tmp_path: Path) -> None:
+    async with at(tmp_path) as anna:
+        await anna.press("space", "space", "D")
+        await anna.reads("one at a time, please; 2 are marked")
+
+
+async def test_deleting_wants_the_name(tmp_path: Path) -> None:
+    async with at(tmp_path) as anna:
+        await anna.on("test-e5kd")
+        await anna.press("D")
+        await anna.until(lambda: isinstance(anna.app.screen, Question))
+        await anna.type("tes")
+        await anna.press("enter")
+        await anna.until(lambda: isinstance(anna.app.screen, ProjectScreen))
+        assert anna.document("test-e5kd")
+        await anna.press("D")
+        await anna.until(lambda: isinstance(anna.app.screen, Question))
+        await anna.type("test")
+        await anna.press("enter")
+        await anna.reads("was deleted", "no project passes the filter")
+        await anna.press("escape")
+        await anna.reads("kempten-north-aa2b")
+
+
+async def test_questions_have_the_focus_on_no(tmp_path: Path) -> None:
+    async with at(tmp_path) as anna:
+        answers: list[bool | None] = []
+        for keys, answer in ((["enter"], False), (["right", "enter"], True), (["n"], False), (["y"], True)):
+            anna.app.push_screen(Question("Go on?"), answers.append)
+            await anna.pilot.pause()
+            assert isinstance(anna.app.focused, Button) and anna.app.focused.id == "no"
+            await anna.press(*keys)
+            assert answers[-1] is answer
+
+
+async def test_a_pipeline_is_taken_over_after_its_changes_were_shown(tmp_path: Path) -> None:
+    async with at(tmp_path) as anna:
+        await anna.on(screens.ULM)
+        await anna.press("colon")
+        await anna.type("update-pipeline")
+        await anna.press("enter")
+        await anna.until(lambda: isinstance(anna.app.screen, Question))
+        await anna.reads("Give ulm-crossing-7k2f traffic revision 2?", "0.4")
+        await anna.press("y")
+        await anna.until(lambda: anna.document(screens.ULM).pipeline.source_revision == 2)
+
+
+async def test_pins_go_on_and_off(tmp_path: Path) -> None:
+    async with at(tmp_path) as anna:
+        await anna.on(screens.ULM)
+        await anna.press("j", "P")
+        await anna.until(lambda: anna.document(screens.ULM).pinned == (2,))
+        await anna.press("P")
+        await anna.until(lambda: anna.document(screens.ULM).pinned == ())
+
+
+async def test_a_wrong_file_is_told_with_its_place(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("name: x\nstages:\n  - {name: a, imago: b}\n")
+    async with at(tmp_path) as anna:
+        await anna.press("4", "A")
+        await anna.until(lambda: isinstance(anna.app.screen, Form))
+        anna.app.screen.query_one(Input).value = str(wrong)
+        await anna.press("enter")
+        await anna.reads("imago")
+        wrong.write_text(wrong.read_text().replace("imago", "image"))
+        await anna.press("enter")
+        await anna.reads("x revision 1")
+
+
+async def test_readonly_shows_everything_and_changes_nothing(tmp_path: Path) -> None:
+    async with at(tmp_path, readonly=True) as anna:
+        await anna.reads("read only")
+        before = {info.key: info.etag for info in anna.site.store.walk("documents/")}
+        for key in ("n", "s", "p", "x", "t", "D", "e"):
+            await anna.press(key)
+            assert not isinstance(anna.app.screen, (Form, Question)), key
+        await anna.reads("nothing is changed here")
+        await anna.on(screens.ULM)
+        await anna.press("j", "r", "P", "2", "u", "D")
+        assert not isinstance(anna.app.screen, (Form, Question))
+        await anna.press("d")
+        await anna.until(lambda: isinstance(anna.app.screen, Form))  # a download changes nothing of the site
+        assert {info.key: info.etag for info in anna.site.store.walk("documents/")} == before
+
+
+async def test_a_project_that_somebody_deletes_is_left(tmp_path: Path) -> None:
+    async with at(tmp_path) as anna:
+        await anna.on(screens.ULM)
+        assert anna.site.watch is not None
+        anna.site.watch.tell(projects={screens.ULM: None})
+        await anna.reads("was deleted", "no project passes the filter")
+
+
+# -- servers that are away, and no site at all
+
+
+async def test_what_is_away_says_so_with_the_age_of_what_is_shown(tmp_path: Path) -> None:
+    async with at(tmp_path) as anna:
+        assert anna.site.watch is not None
+        away = Server(
+            up=False, problem="the broker at h:1883 refused: wrong password", since=anna.site.seconds - 300
+        )
+        anna.site.watch.tell(broker=away)
+        await anna.reads(
+            "✗ broker away 0h05", "wrong password", "what is shown is 0h05 old", "b10-night-d2aa"
+        )
+        for key in ("2", "3", "4", "5", "1"):
+            await anna.press(key)
+            await anna.reads("✗ broker away", "wrong password")
+        anna.site.watch.tell(broker=Server(up=True, since=anna.site.seconds))
+        await anna.until(lambda: "wrong password" not in anna.sees())
+
+
+async def test_without_a_site_one_screen_says_how_to_get_one_and_goes_on_by_itself(tmp_path: Path) -> None:
+    site, configs = screens.site(), [Config(settings=Settings(), origins={})]
+    app = screens.app(site, tmp_path, load=lambda: configs[-1])
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        anna = Person(pilot, site)
+        assert isinstance(app.screen, FirstRun)
+        await anna.reads("winslow up", "WINSLOW_BROKER_URL")
+        app.try_again()
+        assert isinstance(app.screen, FirstRun)
+        configs.append(screens.CONFIG)
+        app.try_again()
+        await anna.reads("no project yet: n makes one")
+
+
+# -- hostile data
+
+HOSTILE = "[red]x[/] \x1b]52;c;ZXZpbA==\x07 \u202eright\u202c שלום 車が走る e\u0301 a\u200bb \x9b31m"
+
+
+async def test_hostile_texts_are_shown_as_text_everywhere(tmp_path: Path) -> None:
+    """Names, tags, reasons, nodes, files and events that would act on a terminal or on the drawing of texts."""
+    site = screens.site()
+    document = screens.Story("evil-aaaa", HOSTILE, tags=("[b]tag[/b]",), env={"X": HOSTILE}).project
+    site.put(document)
+    site.summaries["evil-aaaa"] = ProjectSummary(
+        id="evil-aaaa",
+        revision=1,
+        name=HOSTILE,
+        state="failed",
+        reason=HOSTILE,
+        tags=(HOSTILE,),
+        updated=HOSTILE,
+    )
+    site.nodes["ws5"] = screens.node("ws5", note=HOSTILE).model_copy(
+        update={"host": HOSTILE, "version": HOSTILE}
+    )
+    site.store.put("resources/[red]file", b"x\x1b]0;title\x07[bold]y[/bold]\n")
+    site.happened.append(
+        site.happened[0].__class__(**{**vars(site.happened[0]), "place": 9, "by": HOSTILE, "text": HOSTILE})
+    )
+    async with at(tmp_path, site=site) as anna:
+        pages = []
+        for keys in (["1"], ["2"], ["3"], ["4"], ["5"]):
+            await anna.press(*keys)
+            await anna.pilot.pause(0.3)
+            pages.append(anna.sees())
+        await anna.press("3", "g")
+        await anna.reads("[red]file")
+        await anna.until(lambda: anna.app.screen.query_one(Browser).table.current is not None)
+        table = anna.app.screen.query_one(Browser).table
+        table.put_cursor("[red]file")
+        await anna.press("enter")
+        await anna.reads("[bold]y[/bold]")
+        pages.append(anna.sees())
+        await anna.press("escape", "1")
+        await anna.on("evil-aaaa")
+        for key in ("1", "2", "3", "5"):
+            await anna.press(key)
+            await anna.pilot.pause(0.2)
+            pages.append(anna.sees())
+        await anna.reads("[red]x[/]")
+        for page in pages:
+            assert not set(page) & {"\x1b", "\x07", "\x9b", "\u202e", "\u200b"}
+            assert "title" not in page
+        assert anna.app.is_running
