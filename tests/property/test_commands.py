@@ -270,24 +270,23 @@ def test_no_wish_for_a_node_is_lost_or_applied_twice_in_1000_seeds() -> None:
 
 
 def test_creating_and_applying_over_a_bad_link() -> None:
-    for seed in range(SEEDS // 4):
+    for seed in range(SEEDS):
         site = Everybody(seed)
         site.bad = 0.5
         revisions, created = [], []
-        for number in range(3):
+        for number in range(2):
             with suppress(StoreUnreachable):
                 text = TEXT + f"description: version {number}\n"
                 revisions.append((site.client.pipelines.apply(text, source="two.yaml")[1], text))
-        for number in range(3):
-            with suppress(StoreUnreachable, NotFound):
-                created.append(site.client.projects.create(f"P {number}", pipeline="two").id)
-        for number, original in enumerate(tuple(created)):
+        with suppress(StoreUnreachable, NotFound):
+            created.append(site.client.projects.create("P", pipeline="two").id)
+        for original in tuple(created):
             with suppress(StoreUnreachable):
-                created.append(site.client.projects.clone(original, f"Q {number}", with_input=True).id)
+                created.append(site.client.projects.clone(original, "Q", with_input=True).id)
         site.link.flush()
         for revision, text in revisions:
             assert site.truth.get(layout.pipeline_text("two", revision)).data.decode() == text
         assert len({revision for revision, _ in revisions}) == len(revisions)
         there = [info.key for info in site.truth.walk(layout.DOCUMENTS + "projects/")]
         assert {layout.project_document(each) for each in created} <= set(there)
-        assert len(there) <= 6
+        assert len(there) <= 2
