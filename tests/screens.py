@@ -153,8 +153,8 @@ class Site:
     store: MemoryStore = field(default_factory=MemoryStore)
     watch: Told | None = None
     seconds: float = 10_000.0
+    broker: Server = field(default_factory=lambda: Server(up=True, since=9_000.0))
     happened: list[Happened] = field(default_factory=list)
-    said: list[tuple[str, bool]] = field(default_factory=list)
 
     def client(self, config: Config) -> Client:
         """A facade for the program."""
@@ -167,7 +167,7 @@ class Site:
     def listen(self, config: Config, client: Client) -> Told:
         """News for the program: broker and store are there."""
         self.watch = Told(config, client)
-        self.watch.tell(broker=Server(up=True, since=9_000.0), store=Server(up=True, since=9_000.0))
+        self.watch.tell(broker=self.broker, store=Server(up=True, since=9_000.0))
         return self.watch
 
     def put(self, project: Project, *, updated: str = "2026-06-12T11:20:00Z") -> Project:

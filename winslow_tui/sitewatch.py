@@ -90,7 +90,9 @@ class Stream:
 
 
 class SiteWatch:
-    """See the module; the store is asked `every` few seconds. `start` and `close` from the screen's thread; everything else from any."""
+    """See the module; the store is asked `every` few seconds.
+
+    `start` and `close` from the screen's thread; everything else from any."""
 
     def __init__(
         self,

@@ -114,6 +114,11 @@ class SiteScreen(Screen[None], inherit_bindings=False):
         self.draw_frame()
         self.caught_up()
 
+    def on_descendant_focus(self) -> None:
+        """The hints are those of what has the keys."""
+        if self.there:
+            self.draw_frame()
+
     def caught_up(self) -> None:
         """The screen is shown (again): draw what the site is now."""
 

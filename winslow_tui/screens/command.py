@@ -40,7 +40,8 @@ class CommandLine(ModalScreen[str | None]):
 
     def __init__(self, kinds: Sequence[Kind]) -> None:
         super().__init__()
-        self._verbs: list[Verb] = [each for kind in kinds for each in verbs.of(kind)]
+        found = [each for kind in kinds for each in verbs.of(kind)]
+        self._verbs: list[Verb] = sorted(found, key=lambda each: (not each.shown, not each.key))
 
     def compose(self) -> ComposeResult:
         names = [*(each.name for each in self._verbs), *VIEW_NAMES, "quit"]
@@ -56,9 +57,9 @@ class CommandLine(ModalScreen[str | None]):
         words = text.casefold().split()
         choices = self.query_one(OptionList)
         choices.clear_options()
-        told = [(each.name, f"{each.name:<12} {each.words}", each.key) for each in self._verbs]
-        told += [(name, f"{name:<12} show them", "") for name in VIEW_NAMES]
-        told.append(("quit", f"{'quit':<12} leave", "q"))
+        told = [(each.name, f"{each.name:<16} {each.words}", each.key) for each in self._verbs]
+        told += [(name, f"{name:<16} show them", "") for name in VIEW_NAMES]
+        told.append(("quit", f"{'quit':<16} leave", "q"))
         for name, line, key in told:
             if all(word in line.casefold() for word in words):
                 choices.add_option(Option(Content(f"{line}{'  [' + key + ']' if key else ''}"), id=name))
