@@ -68,6 +68,15 @@ def _bucketed(url: str) -> str:
     return urlunsplit(parts._replace(path=f"/{_BUCKET}")) if bare else url
 
 
+def _absolute(path: Path) -> Path:
+    """What `~` and a relative path stand for where the program is started: engines and probes need to know."""
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError as error:
+        raise ValueError(str(error)) from error
+
+
+Place = Annotated[Path, AfterValidator(_absolute)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 Runtime = Literal["auto", "docker", "process"]
 
@@ -97,7 +106,7 @@ class AgentSettings(_Section):
     """What the agent of this machine is called, what share of the machine it gives, and what it allows."""
 
     name: Name = "local"
-    data_dir: Path = Path("/var/lib/winslow")
+    data_dir: Place = Path("/var/lib/winslow")
     runtime: Annotated[tuple[Runtime, ...], BeforeValidator(_listed), Field(min_length=1)] = ("auto",)
     allow_process: bool = False  # stages as plain processes of the agent's own user
     cpus: float | None = Field(default=None, gt=0)  # cores; None: all
@@ -107,7 +116,9 @@ class AgentSettings(_Section):
     images: Names = ("*",)  # patterns (fnmatch) of the images that may run here
     allow_user: bool = False  # a stage may name the user it runs as; a root agent's stages may anyway
     allow_host_network: bool = False  # a stage may use the machine's own network (`network: host`)
-    secrets: Path | None = None  # a TOML file NAME = "value" for `secret:NAME`; mode 600, of the agent's user
+    secrets: Place | None = (
+        None  # a TOML file NAME = "value" for `secret:NAME`; mode 600, of the agent's user
+    )
     log_limit: Size = 1 << 30  # bytes of log per attempt
     cache_limit: Size | None = None  # bytes of cached files; None: a share of the disk
 

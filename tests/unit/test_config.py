@@ -182,3 +182,20 @@ def test_systemds_folder_holds_the_agents_data() -> None:
     settings = load(environ={"STATE_DIRECTORY": "/var/lib/winslow-x", "XDG_CONFIG_HOME": "/nowhere"}).settings
     assert settings.agent.data_dir == Path("/var/lib/winslow-x")
     assert settings.agent.name
+
+
+def test_paths_may_be_relative_or_begin_with_the_home_folder(
+    environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container engine takes absolute ones alone."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/anna")
+    Path(environ["WINSLOW_CONFIG"]).write_text("[agent]\ndata_dir = 'ws3'\nsecrets = '~/secrets.toml'\n")
+    agent = load(environ=environ).settings.agent
+    assert (agent.data_dir, agent.secrets) == (tmp_path / "ws3", Path("/home/anna/secrets.toml"))
+
+
+def test_the_home_folder_of_nobody_is_a_mistake(environ: dict[str, str]) -> None:
+    Path(environ["WINSLOW_CONFIG"]).write_text("[agent]\ndata_dir = '~nobody-of-this-name/x'\n")
+    with pytest.raises(InvalidInput, match=r"agent\.data_dir: "):
+        load(environ=environ)
