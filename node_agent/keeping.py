@@ -83,11 +83,13 @@ class Keeping:
             return True
 
     async def _can_go_on(self) -> bool:
-        """What ended needs no container; one that runs must still be there, and was not cut by a reboot."""
-        held = self._held
-        if held.journal.step.order >= Step.EXITED.order:
+        """What is collected needs no container. Else it must still be there: where somebody removed it this node has
+        said itself that the attempt is lost. One that runs was not cut by a reboot."""
+        held, step = self._held, self._held.journal.step
+        if step.order >= Step.COLLECTED.order:
             return True
-        return held.journal.boot_id == held.tools.boot_id and not await held.gone(held.journal.container)
+        unbroken = step.order >= Step.EXITED.order or held.journal.boot_id == held.tools.boot_id
+        return unbroken and not await held.gone(held.journal.container)
 
     async def _renumbered(self) -> AttemptJournal:
         """First what the old number stored is deleted, so that it is done whenever the journal has the new one."""
