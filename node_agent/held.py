@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NoReturn, TypeVar
 
@@ -190,7 +191,10 @@ class Held:
                 if str(error) != said:
                     said = str(error)
                     self.telling.event("waiting", f"{error}; trying again")
-                await asyncio.sleep(wait * (0.5 + self.tools.jitter() / 2))
+                self.moved.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(wait * (0.5 + self.tools.jitter() / 2)):
+                        await self.moved.wait()  # a document was read: the store answers again
                 wait = min(wait * 2, _RETRY_LONGEST)
 
     async def engine(self, work: Callable[[], Awaitable[T]], *, interruptible: bool = False) -> T:

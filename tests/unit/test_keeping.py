@@ -20,6 +20,7 @@ from node_agent.standing import Holding, Standing
 from node_agent.tools import Tools
 from node_agent.vault import Vault
 from winslow import lifecycle
+from winslow.errors import StoreUnreachable
 from winslow.events import AbortRequested, Claimed, Deleted, Event, Lost, RunQueued
 from winslow.pipeline import PipelineDefinition, Retry, StageDefinition
 from winslow.project import Project
@@ -271,3 +272,30 @@ async def test_what_ended_meanwhile_needs_no_container(site: Site) -> None:
     assert await keeping.claim(2, ())
     journal = await rest
     assert journal is not None and journal.step is Step.EXITED
+
+
+async def test_what_waits_for_the_store_tries_again_when_a_document_was_read(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node whose link is back learns at once that it was given up, not when its longest pause is over."""
+    monkeypatch.setattr("node_agent.held._RETRY_FIRST", 1000.0)
+    node = site.node()
+    site.tell(node.claimed(1))
+    node.keep(node.journal(1))
+    tried = 0
+
+    async def work() -> None:
+        nonlocal tried
+        tried += 1
+        if tried == 1:
+            asyncio.get_running_loop().call_soon(reading.set)
+            raise StoreUnreachable("no answer")
+
+    reading = asyncio.Event()
+    assert node.held is not None
+    waiting = asyncio.create_task(node.held.patiently(work))
+    await reading.wait()
+    await node.mirror.refresh(PROJECT)
+    async with asyncio.timeout(10.0):
+        await waiting
+    assert tried == 2
