@@ -32,6 +32,7 @@ from winslow.steering import next_workspace
 from winslow.store import layout
 from winslow.store.documents import Documents
 from winslow.store.memory import MemoryStore
+from winslow.store.pipelines import Pipelines
 from winslow.store.wishes import Wishes
 from winslow_tui.changes import Changes
 from winslow_tui.client import Client
@@ -283,8 +284,15 @@ def test_creating_and_applying_over_a_bad_link() -> None:
         for original in tuple(created):
             with suppress(StoreUnreachable):
                 created.append(site.client.projects.clone(original, "Q", with_input=True).id)
+        gone = False
+        if seed % 3 == 0:
+            with suppress(StoreUnreachable, NotFound):
+                site.client.pipelines.delete("two")
+                gone = True
         site.link.flush()
-        for revision, text in revisions:
+        if gone:
+            assert Pipelines(site.truth).heads() == [], f"seed {seed}: an acknowledged deletion is lost"
+        for revision, text in revisions if seed % 3 else ():
             assert site.truth.get(layout.pipeline_text("two", revision)).data.decode() == text
         assert len({revision for revision, _ in revisions}) == len(revisions)
         there = [info.key for info in site.truth.walk(layout.DOCUMENTS + "projects/")]
