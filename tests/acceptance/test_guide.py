@@ -130,6 +130,8 @@ LOOSE = {
     r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ": r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ",
     r"ulm-[a-z0-9]{4}": "ulm-[a-z0-9]{4}",
     r"\bws[12]\b": "ws[12]",
+    r"\bhas \d+": r"has [\d.]+",  # cores of the machine
+    r"\b0/0\b": r"\d+/\d+",  # its GPUs
     r"…": ".*",
     r"\s+": r"\s+",
 }
