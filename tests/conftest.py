@@ -11,6 +11,7 @@ import importlib.util
 import os
 import shutil
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -34,6 +35,10 @@ from tests.services.engine import (
 from tests.services.installation import find_minio, find_program
 from tests.services.servers import BrokerService, StoreKind, StoreService, start_broker, start_store
 from winslow.store.embedded import find_weed
+
+# Screens show times in the time of their place: for the tests that is UTC.
+os.environ["TZ"] = "UTC"
+time.tzset()
 
 # Every run elsewhere tries new examples; CI judges a change by the same ones each time.
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)

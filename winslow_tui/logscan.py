@@ -85,6 +85,7 @@ class Scan:
         self._backward = self._low = self._forward  # groups before are still to be begun, and to be ended
         self._group: list[int] = []
         self._group_found = array("I")
+        self._fetched: tuple[int, tuple[int, bytes, bool]] | None = None
         self._offset = 0
         self._counted = 0  # lines of the block that is growing
         self._looked = 0
@@ -219,9 +220,9 @@ class Scan:
         fresh = self._forward == self._first and not self._offset
         if fresh:
             self._give_begun(FORWARD, self._forward)
-        first, data, full = self._lines.piece(self._forward, self._offset)
+        first, data, full = self._piece(self._forward, self._offset)
         if data:
-            lines, places = self._ask(FORWARD, data)
+            lines, places = self._ask(FORWARD, data, then=self._forward + 1)
             base = first + self._counted
             self.found.extend(base + place for place in places)
             self._counted += lines
@@ -240,8 +241,8 @@ class Scan:
             self._give_begun(BACKWARD, begin)
             self._group = list(range(begin, self._backward))
             self._backward, self._group_found = begin, array("I")
-        first, data, _ = self._lines.piece(self._group[0], 0)
-        _, places = self._ask(BACKWARD, data)
+        first, data, _ = self._piece(self._group[0], 0)
+        _, places = self._ask(BACKWARD, data, then=self._group[1] if len(self._group) > 1 else None)
         self._group_found.extend(first + place for place in places)
         del self._group[0]
         self._looked += 1
@@ -284,8 +285,25 @@ class Scan:
 
     # -- the process
 
-    def _ask(self, kind: int, data: bytes, *, fresh: bool = False) -> tuple[int, array[int]]:
+    def _piece(self, place: int, offset: int) -> tuple[int, bytes, bool]:
+        fetched, self._fetched = self._fetched, None
+        if fetched is not None and (place, offset) == (fetched[0], 0):
+            return fetched[1]
+        return self._lines.piece(place, offset)
+
+    def _fetch(self, place: int) -> None:
+        """A full block that is wanted next, while the process is busy with another."""
+        if place < self._lines.blocks - 1:
+            with suppress(Unreachable, InvalidInput):  # it is asked for again, and then that is told
+                self._fetched = place, self._lines.piece(place, 0)
+
+    def _ask(
+        self, kind: int, data: bytes, *, fresh: bool = False, then: int | None = None
+    ) -> tuple[int, array[int]]:
+        """What the process finds in it; meanwhile the block `then` is fetched."""
         self._write(FRAME.pack(kind, fresh, len(data)) + data)
+        if then is not None:
+            self._fetch(then)
         lines, count = COUNTS.unpack(self._receive(COUNTS.size))
         return lines, array("I", self._receive(4 * count))
 

@@ -104,6 +104,7 @@ class LogPane(Vertical):
             None  # from where to go to what is found, and whether forward
         )
         self._settling = False
+        self._polls = 0
         self._scanned: tuple[int, ...] = ()  # the versions that are drawn
         self._asking: Question = "search"
         self._note = ""
@@ -194,6 +195,9 @@ class LogPane(Vertical):
             self._scanned = seen
             self.view.redraw()
         self.view.poll()
+        self._polls += 1
+        if self.view.following or self._polls % 5 == 0:  # how many lines there are is no news to who reads
+            self.draw_below()
         if self._feed.lines.wants:
             self._feed.wake()
 

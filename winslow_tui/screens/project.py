@@ -67,12 +67,14 @@ class ProjectScreen(SiteScreen):
         Binding("left_square_bracket", "run(-1)", "run before", key_display="[", show=False),
         Binding("right_square_bracket", "run(1)", "run after", key_display="]", show=False),
         Binding("tab", "other_side", "other side", show=False),
+        Binding("z", "whole_width", "whole width, both sides", show=False),
         *verbs.bindings("run", "project", "file"),
     ]
     DEFAULT_CSS = """
     ProjectScreen #body { height: 1fr; }
     ProjectScreen #left { width: 2fr; max-width: 60; min-width: 33; border-right: solid $panel; }
     ProjectScreen #right { width: 3fr; }
+    ProjectScreen.wide #left { display: none; }
     ProjectScreen #content { height: 1fr; }
     ProjectScreen #title, ProjectScreen #asks, ProjectScreen #plan { height: auto; padding: 0 1; }
     ProjectScreen #asks { background: $warning 20%; color: $warning; text-style: bold; display: none; }
@@ -285,7 +287,20 @@ class ProjectScreen(SiteScreen):
     def action_run(self, by: int) -> None:
         self.runs.action_move(-by)
 
+    def action_whole_width(self) -> None:
+        """All the screen's width for the right side, or not."""
+        if not self.has_class("wide") and self.runs.has_focus:
+            self.action_other_side()
+        self.toggle_class("wide")
+
+    def action_back(self) -> None:
+        if self.has_class("wide"):
+            self.remove_class("wide")
+        else:
+            super().action_back()
+
     def action_other_side(self) -> None:
+        self.remove_class("wide")
         runs = self.runs
         shown = self.query_one({"files": "#entries", "log": "#lines"}.get(self.tab, f"#{self.tab}"))
         (shown if runs.has_focus and shown.can_focus else runs).focus()

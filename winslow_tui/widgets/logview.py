@@ -25,6 +25,8 @@ from textual.widget import Widget
 from winslow import terminal_text
 from winslow_tui.logblocks import LogLine
 
+NARROW = 70
+_LABELS = {"stdout": (" " * 7, " " * 4), "stderr": ("stderr ", "err "), "system": ("system ", "sys ")}
 SIDEWAYS = 20  # columns that h and l move
 
 Times = Literal["time", "date", "off"]
@@ -144,7 +146,7 @@ class LogView(Widget, can_focus=True):
         if self._lines is None or self._lines.version == self._version:
             return
         self._version = self._lines.version
-        self.redraw()
+        self._redraw_rows()
 
     @property
     def position(self) -> tuple[int, int]:
@@ -283,6 +285,10 @@ class LogView(Widget, can_focus=True):
 
     def redraw(self) -> None:
         """Draw what has changed since."""
+        self._redraw_rows()
+        self.post_message(self.Changed())
+
+    def _redraw_rows(self) -> None:
         before, self._window = self._window, None
         rows = self._shown()
         if before is None or not rows or not before:
@@ -291,7 +297,6 @@ class LogView(Widget, can_focus=True):
             for y in range(max(len(before), len(rows))):
                 if y >= len(before) or y >= len(rows) or before[y][2] != rows[y][2]:
                     self.refresh(Region(0, y, self.size.width, 1))
-        self.post_message(self.Changed())
 
     def on_resize(self) -> None:
         self._window = None
@@ -377,7 +382,7 @@ class LogView(Widget, can_focus=True):
         if self.times != "off":
             shown = local_time(line.time[:19]) + line.time[19:23] if line.time else ""
             head = f" {shown[11:19] if self.times == 'time' else shown:<{_TIME_WIDTHS[self.times]}} "
-        label = f"{line.source:<6} " if line.source != "stdout" else " " * 7
+        label = _LABELS[line.source][self.size.width < NARROW]
         style = self._style(line.source) if line.source != "stdout" else Style.null()
         return [Segment(head, base + self._style("time")), Segment(label, base + style)]
 
