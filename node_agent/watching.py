@@ -12,9 +12,9 @@ from node_agent import limits
 from node_agent.held import Displaced, Held
 from node_agent.journal import Step, sync_filesystem
 from node_agent.matching import matching
+from node_agent.measuring import Measuring
 from node_agent.outcome import stop_sentence
 from node_agent.runtime.port import ContainerStatus, RuntimeFailure
-from winslow.metrics import ContainerSample
 from winslow.project import Peak, Reason
 
 USAGE_SECONDS = 2.0
@@ -146,39 +146,18 @@ class _Watch:
 
     async def _measure(self) -> None:
         held, tools = self._held, self._held.tools
-        requires = held.run.stage.requires
-        last: tuple[float, int, int, int, int] | None = None
         noted = tools.clock.monotonic()
+        measuring = Measuring(now=noted, memory_limit=held.run.stage.requires.memory)
         for pause in _pauses():
             with suppress(RuntimeFailure):
                 usage = await tools.runtime.usage(self._container)
                 if usage is not None:
                     now = tools.clock.monotonic()
-                    counters = (now, usage.read_bytes, usage.written_bytes, usage.net_in, usage.net_out)
-                    rates = [0.0] * 4
-                    if last is not None and now > last[0]:
-                        rates = [
-                            max(0.0, (b - a) / (now - last[0]))
-                            for a, b in zip(last[1:], counters[1:], strict=True)
-                        ]
-                    last = counters
                     self._peak = _most(self._peak, memory=usage.memory, cpus=usage.cpus)
                     if now - noted >= PEAK_SECONDS and self._peak != held.journal.peak:
                         noted = now
                         await held.note(peak=self._peak)
-                    held.telling.used(
-                        ContainerSample(
-                            at=now,
-                            cpus=usage.cpus,
-                            memory=usage.memory,
-                            memory_limit=requires.memory,
-                            read_rate=rates[0],
-                            write_rate=rates[1],
-                            net_in=rates[2],
-                            net_out=rates[3],
-                            processes=usage.processes,
-                        )
-                    )
+                    held.telling.used(measuring.sample(now, usage))
             await asyncio.sleep(pause)
 
     def _peak_of(self, status: ContainerStatus) -> Peak:

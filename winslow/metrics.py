@@ -84,8 +84,30 @@ class NodeSample(_Sample):
         )
 
 
+class UsagePoint(_Sample):
+    """The mean over a piece of a container's life, as `ContainerSample`; `gpus` in percent."""
+
+    cpus: Amount = 0.0
+    memory: Size = 0
+    read_rate: Amount = 0.0
+    write_rate: Amount = 0.0
+    net_in: Amount = 0.0
+    net_out: Amount = 0.0
+    processes: Size = 0
+    gpus: tuple[Percent, ...] = Field(default=(), max_length=256)
+
+
+class UsagePast(_Sample):
+    """A container's life so far, oldest point first: each stands for `each` samples, the first taken at `since`."""
+
+    since: Seconds
+    each: int = Field(default=1, ge=1, lt=2**40)
+    points: tuple[UsagePoint, ...] = Field(default=(), max_length=MAX_POINTS)
+
+
 class ContainerSample(_Sample):
-    """One attempt's container at one moment; `cpus` in cores, `memory_limit` 0 for none."""
+    """One attempt's container at one moment; `cpus` in cores, `memory_limit` 0 for none. Some samples, not each, carry
+    what was before them."""
 
     at: Seconds
     cpus: Amount = 0.0
@@ -97,6 +119,7 @@ class ContainerSample(_Sample):
     net_out: Amount = 0.0
     processes: Size = 0
     gpus: tuple[GpuSample, ...] = Field(default=(), max_length=256)
+    past: UsagePast | None = None
 
 
 class HistoryPoint(_Sample):

@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from textual.widgets import Static
 
 from broker import topics
@@ -13,6 +15,8 @@ from tests import screens
 from tests.screens import GIB, ULM
 from winslow.metrics import ContainerSample, GpuSample
 from winslow.project import Attempt, Peak, Run
+from winslow.usage import MOST_POINTS as agent_points
+from winslow.usage import Usage
 from winslow_tui.runmetrics import MOST_POINTS, RunUsage, fit, recorded
 from winslow_tui.screens.metricspane import MetricsPane
 
@@ -38,10 +42,38 @@ def test_the_past_of_any_length_is_kept_in_bounds_from_its_beginning(run: Run) -
     usage = RunUsage()
     for at in range(20_000):
         usage.add(sample(at, cpus=2.0 if at < 10_000 else 0.5))
-    assert len(usage.points) <= MOST_POINTS
+    assert len(usage.life.points) <= MOST_POINTS + 1
     (_, curve, words) = usage.rows(run, 20)[0]
     assert words == "0.5 of 2 cores" and len(curve) == 20
-    assert set(curve[:9]) == {"█"} and set(curve[11:]) == {"▃"}
+    assert set(curve[:9]) == {"█"} and set(curve[11:19]) == {"▃"}
+
+
+def test_who_comes_late_goes_on_with_what_the_agent_kept(run: Run) -> None:
+    agent, usage = Usage(), RunUsage()
+    for at in range(1_001):
+        agent.add(sample(2.0 * at, cpus=2.0 if at < 500 else 1.0, memory=3 * GIB if at < 500 else GIB))
+    past = agent.past()
+    assert past is not None and len(past.points) <= agent_points + 1 and past.each == 16
+    usage.add(sample(2_002.0))
+    usage.add(sample(2_004.0).model_copy(update={"past": past}))
+    assert usage.seconds == 2_004.0 and usage.most is not None and usage.most.memory == 3 * GIB
+    (_, curve, _) = usage.rows(run, 20)[0]
+    assert set(curve[:9]) == {"█"} and set(curve[11:]) == {"▅"}
+    usage.add(sample(2_006.0).model_copy(update={"past": past}))
+    assert len(usage.life.points) <= MOST_POINTS + 1, "it is learned once"
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=300), st.integers(1, 9))
+def test_a_past_in_bounds_keeps_the_mean(values: list[float], most: int) -> None:
+    life = Usage(most=most)
+    for at, value in enumerate(values):
+        life.add(sample(float(at), cpus=value))
+    points = life.points
+    assert len(points) <= most + 1
+    rest = len(values) - life.each * (len(points) - 1)
+    weights = [*[life.each] * (len(points) - 1), rest]
+    told = sum(point.cpus * weight for point, weight in zip(points, weights, strict=True))
+    assert 0 < rest <= life.each and told == pytest.approx(sum(values), abs=1e-6)
 
 
 def test_the_newest_and_the_most_are_told_in_words(run: Run) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
@@ -39,7 +38,6 @@ class MetricsPane(VerticalScroll):
         self._attempt: Attempt | None = None
         self._where: tuple[str, int, int] | None = None
         self._usage = RunUsage()
-        self._since: datetime | None = None
         self._streams: list[Stream] = []
         self._told = ""
 
@@ -70,7 +68,7 @@ class MetricsPane(VerticalScroll):
         self._run, self._attempt = run, attempt
         if where != self._where:
             self._end()
-            self._where, self._usage, self._since = where, RunUsage(), None
+            self._where, self._usage = where, RunUsage()
         if run is None or attempt is None or run.state.ended:
             self._end()
         elif not self._streams:
@@ -94,7 +92,6 @@ class MetricsPane(VerticalScroll):
                     own = self._attempt.gpus
                     self._usage.gpus = tuple(gpu for gpu in payload.gpus if gpu.uuid in own)
                 elif isinstance(payload, ContainerSample):
-                    self._since = self._since or self.winslow.around.wall()
                     self._usage.add(payload)
         self.draw()
 
@@ -118,20 +115,22 @@ class MetricsPane(VerticalScroll):
         words = max((len(text) for _, _, text in rows), default=0)
         rows = self._usage.rows(run, max(_LEAST_CURVE, width - _NAME - words - 2))
         lines = [f"{name:<{_NAME}}{curve}  {text}" for name, curve, text in rows]
-        if self._since is not None:
-            told = self._since.astimezone()
-            seconds = (self.winslow.around.wall() - self._since).total_seconds()
-            lines += ["", f"heard for {duration(seconds)}, since {told:%H:%M:%S}"]
+        if rows:
+            lines += ["", f"the curves are of {_span(self._usage.seconds)}"]
             lines += [_hanging("most heard", self._usage.peaks())]
         elif not run.state.ended:
             lines += ["no sample has come yet"]
         kept = recorded(run, attempt)
         if kept:
             lines += [_hanging("most used", kept)]
-        if run.state.ended and self._since is None:
+        if run.state.ended and not rows:
             lines += ["" if kept else "what it used was not recorded", "curves are drawn while it runs"]
         return "\n".join(lines)
 
 
 def _hanging(name: str, facts: list[str]) -> str:
     return "\n".join(f"{name if not place else '':<{_NAME}}{fact}" for place, fact in enumerate(facts))
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else duration(seconds)

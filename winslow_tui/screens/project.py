@@ -293,6 +293,12 @@ class ProjectScreen(SiteScreen):
             self.action_other_side()
         self.toggle_class("wide")
 
+    def action_filter(self) -> None:
+        if self.tab == "log":
+            self.query_one("#log", LogPane).action_ask("search")
+        else:
+            super().action_filter()
+
     def action_back(self) -> None:
         if self.has_class("wide"):
             self.remove_class("wide")

@@ -1,0 +1,46 @@
+"""What a container uses, as samples for its viewers: rates between two looks, and now and then all before. Pure."""
+
+from __future__ import annotations
+
+from node_agent.runtime.port import ContainerUsage
+from winslow.metrics import ContainerSample
+from winslow.usage import Usage
+
+PAST_SECONDS = 10.0  # between two samples that carry what was before them
+
+
+class Measuring:
+    """One container, looked at from `now` (monotonic seconds) on. `memory_limit` in bytes, 0: none."""
+
+    def __init__(self, *, now: float, memory_limit: int) -> None:
+        self._limit = memory_limit
+        self._life = Usage()
+        self._told = now
+        self._last: tuple[float, ContainerUsage] | None = None
+
+    def sample(self, now: float, usage: ContainerUsage) -> ContainerSample:
+        """What is told of a look at it."""
+        seconds, before = 0.0, usage
+        if self._last is not None:
+            seconds, before = now - self._last[0], self._last[1]
+        self._last = (now, usage)
+
+        def rate(total: int, had: int) -> float:
+            return max(0.0, (total - had) / seconds) if seconds > 0 else 0.0
+
+        due = now - self._told >= PAST_SECONDS
+        sample = ContainerSample(
+            at=now,
+            cpus=usage.cpus,
+            memory=usage.memory,
+            memory_limit=self._limit,
+            read_rate=rate(usage.read_bytes, before.read_bytes),
+            write_rate=rate(usage.written_bytes, before.written_bytes),
+            net_in=rate(usage.net_in, before.net_in),
+            net_out=rate(usage.net_out, before.net_out),
+            processes=usage.processes,
+            past=self._life.past() if due else None,
+        )
+        self._life.add(sample)
+        self._told = now if due else self._told
+        return sample

@@ -1,0 +1,31 @@
+"""What a container uses, as samples (`node_agent.measuring`)."""
+
+from __future__ import annotations
+
+from node_agent.measuring import PAST_SECONDS, Measuring
+from node_agent.runtime.port import ContainerUsage
+
+
+def usage(number: int, *, cpus: float = 1.5) -> ContainerUsage:
+    return ContainerUsage(
+        cpus=cpus, memory=1000 + number, read_bytes=100 * number, written_bytes=50 * number, processes=3
+    )
+
+
+def test_rates_are_counted_between_two_looks_and_never_negative() -> None:
+    measuring = Measuring(now=100.0, memory_limit=4096)
+    first, second = measuring.sample(100.0, usage(0)), measuring.sample(104.0, usage(8))
+    assert (first.read_rate, second.read_rate, second.write_rate) == (0.0, 200.0, 100.0)
+    assert (second.memory, second.memory_limit, second.processes) == (1008, 4096, 3)
+    assert measuring.sample(106.0, usage(2)).read_rate == 0.0, "the container's counters began anew"
+    assert measuring.sample(106.0, usage(9)).read_rate == 0.0, "no time has passed"
+
+
+def test_now_and_then_a_sample_carries_all_that_was_before() -> None:
+    measuring = Measuring(now=0.0, memory_limit=0)
+    samples = [measuring.sample(2.0 * turn, usage(turn)) for turn in range(20)]
+    told = [sample.at for sample in samples if sample.past is not None]
+    assert told == [PAST_SECONDS * turn for turn in (1, 2, 3)]
+    past = samples[15].past
+    assert past is not None and past.since == 0.0 and len(past.points) == 15
+    assert [point.memory for point in past.points] == list(range(1000, 1015))
