@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import itertools
 import os
 import secrets
@@ -265,6 +266,7 @@ async def send(config: Config, offset: int, first: int, rate: int, seconds: floa
 
 async def measure(config: Config, folder: Path, size: int, given: argparse.Namespace) -> list[Row]:
     """All of it."""
+    gc.freeze()  # as `winslow` does
     app = WinslowApp(lambda: config, around=Surroundings(state=folder))
     process = psutil.Process()
     async with app.run_test(size=(140, 45)) as pilot:

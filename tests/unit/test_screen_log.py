@@ -404,3 +404,21 @@ async def test_only_rows_that_changed_are_sent(tmp_path: Path, monkeypatch: pyte
         reader.write("far below")
         await reader.pilot.pause(0.3)
         assert not drawn
+
+
+async def test_a_key_gives_the_log_the_whole_width_and_back(tmp_path: Path) -> None:
+    async with reading(tmp_path) as reader:
+        narrow = reader.pane.size.width
+        await reader.press("z")
+        await reader.until(lambda: reader.pane.size.width == SIZE[0])
+        await reader.press("escape")
+        await reader.until(lambda: reader.pane.size.width == narrow)
+
+
+async def test_searching_begins_from_the_list_of_runs_too(tmp_path: Path) -> None:
+    async with reading(tmp_path) as reader:
+        await reader.press("tab")
+        assert reader.app.screen.query_one("#runs").has_focus
+        await reader.ask("slash", "oops")
+        await reader.until(partial(_at, reader, 407))
+        assert reader.pane.view.has_focus

@@ -32,6 +32,7 @@ def info(ctx: typer.Context, output: OutputOption = Format.TABLE) -> None:
     put(f"winslow {version}")
     put(f"configuration file {path}" + ("" if found.path else " (not there)"))
     put(f"drafts of edited texts {state_folder() / 'drafts'}")
+    put(f"the screen's own log {state_folder() / 'screen.log'}")
     put("")
     put_table(
         ("SETTING", "VALUE", "ORIGIN"), [(value.key, value.shown, value.origin) for value in found.values()]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import logging
 import os
 import sys
 from collections.abc import Callable
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
 
-from winslow.config import Config
+from winslow.config import Config, state_folder
 from winslow.errors import UsageError
 
 PAINTS_OVER_SSH = "10"
@@ -22,6 +26,19 @@ def screen(load: Callable[[], Config], *, readonly: bool) -> None:
     os.environ["TEXTUAL_ANIMATIONS"] = "none"
     if os.environ.get("SSH_CONNECTION"):
         os.environ.setdefault("TEXTUAL_FPS", PAINTS_OVER_SSH)
+    logging.basicConfig(handlers=[keep_log(state_folder())], level=logging.WARNING)
     from winslow_tui.app import WinslowApp
 
+    gc.freeze()  # what is imported stays; going through all of it now and then would stop the screen for a moment
     WinslowApp(load, readonly=readonly).run(mouse=False)
+
+
+def keep_log(folder: Path) -> logging.Handler:
+    """Where the words of libraries go, which would stand in the middle of the screen: a file of at most 1 MiB."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return logging.NullHandler()
+    handler = RotatingFileHandler(folder / "screen.log", maxBytes=1 << 20, backupCount=1, delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+    return handler
