@@ -19,9 +19,11 @@ Shape = Literal["raw", "times", "shown"]
 def save(lines: LogLines, scan: Scan | None, path: Path, shape: Shape) -> int:
     """Write what is there now into a new file; how many bytes it has. A scan that is not through is waited for.
 
-    Raises InvalidInput for a path that cannot be written, StoreUnreachable."""
+    Raises InvalidInput for a path that cannot be written and a scan that was stopped, StoreUnreachable."""
     if scan is not None:
         scan.wait()
+        if not scan.complete:
+            raise InvalidInput("not all of the log was looked at", hint="filter again: &")
     size = 0
     try:
         with path.open("xb") as file:

@@ -26,7 +26,8 @@ from winslow.store import layout
 from winslow.store.memory import MemoryStore
 from winslow_tui.app import WinslowApp
 from winslow_tui.logfeed import LogFeed
-from winslow_tui.screens.logpane import LogPane, moment
+from winslow_tui.logtimes import moment
+from winslow_tui.screens.logpane import LogPane
 
 SIZE = (140, 30)
 RUN = 3  # of ULM; it runs

@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shlex
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from textual import on
 from textual.actions import SkipAction
-from textual.app import SuspendNotSupported
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widget import Widget
 from textual.widgets import Input
 
 from winslow import terminal_text
-from winslow.errors import InvalidInput, UsageError
+from winslow.errors import UsageError
 from winslow_tui.logblocks import SOURCES, Source
 from winslow_tui.logfeed import LogFeed
 from winslow_tui.logfilter import FilteredLines
-from winslow_tui.logsaving import save
 from winslow_tui.logscan import Scan, Wanted
-from winslow_tui.screens.form import Field, Form
+from winslow_tui.logtimes import moment
+from winslow_tui.screens import logtaking
 from winslow_tui.widgets.frame import Line, Part
-from winslow_tui.widgets.logview import LogView, Spans, local_time
+from winslow_tui.widgets.logview import LogView, Spans
 
 if TYPE_CHECKING:
     from winslow_tui.app import WinslowApp
@@ -43,10 +35,6 @@ _ASKS: Mapping[Question, str] = {
 }
 _SIGNS: Mapping[Question, str] = {"search": "/", "filter": "&", "time": "@"}
 _SOURCE_STEPS: tuple[tuple[Source, ...], ...] = (SOURCES, ("stderr",), ("system",))
-_MOST_COPIED = 1 << 16
-_CLOCK = re.compile(r"(?:(\d{4}-\d\d-\d\d)[ T])?(\d{1,2}):(\d\d)(?::(\d\d))?")
-_STEP = re.compile(r"([+-])(\d{1,6})([smhd])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 Spot = tuple[int, int, int]
 """A place in the order of a log: a line of the stage is (its number, 1, 0), an event (the line behind it, 0, its
@@ -433,111 +421,18 @@ class LogPane(Vertical):
 
     def action_copy(self) -> None:
         feed, key = self._feed, self.view.current
-        line = feed.lines.line_of(key) if feed is not None and key is not None else None
-        if feed is None or key is None or line is None:
+        if feed is None or key is None:
             self.winslow.told("there is no line to copy yet")
             return
         self.view.marked = key
         self.view.redraw()
-        if not line.more:
-            self._copied(line.data)
-            return
-
-        def work() -> None:
-            whole = feed.lines.whole(key, _MOST_COPIED)
-            self.app.call_later(self._copied, whole if whole is not None else b"x" * (_MOST_COPIED + 1))
-
-        feed.ask(work)
-
-    def _copied(self, data: bytes) -> None:
-        text = terminal_text.block(data.decode("utf-8", "replace")) if len(data) <= _MOST_COPIED else ""
-        if not text and data:
-            self.winslow.told("too long to be copied", hint="save it to a file instead: ctrl+s", bad=True)
-        elif self.winslow.copy(text):
-            self.winslow.told(f"copied {len(text):,} letters")
+        logtaking.copy_line(self.winslow, feed, key)
 
     def action_save(self) -> None:
-        feed, shown, only = self._feed, self._shown, self._filter
-        if feed is None or shown is None:
-            return
-        what = "lines that are shown" if only else "whole log"
-
-        def send(values: Mapping[str, str]) -> object:
-            path = Path(values["path"]).expanduser()
-            if path.exists():
-                raise InvalidInput(f"{path} is there already", hint="give another path")
-            if not path.parent.is_dir():
-                raise InvalidInput(f"{path.parent}: there is no such folder", hint="give another path")
-            return path, values["shape"]
-
-        def sent(result: object) -> None:
-            assert isinstance(result, tuple)
-            path, shape = result
-            self.winslow.told(f"saving the {what} into {path}")
-            self.winslow.do(
-                lambda: save(feed.lines, only, path, shape),
-                lambda size: self.winslow.told(f"saved {size:,} bytes into {path}"),
-            )
-
-        project, n, k = shown.where
-        fields = [
-            Field("path", "file", str(Path.cwd() / f"{project}-{n}.{k}.log"), required=True),
-            Field(
-                "shape",
-                "as",
-                "raw",
-                choices=(
-                    ("raw", "what the stage wrote, byte for byte"),
-                    ("times", "with time and stream before each line"),
-                    ("shown", "as text, with Winslow's own lines"),
-                ),
-            ),
-        ]
-        self.app.push_screen(Form(f"Save the {what}", fields, send, done=sent))
+        if self._feed is not None and self._shown is not None:
+            project, n, k = self._shown.where
+            logtaking.ask_to_save(self.winslow, self._feed.lines, self._filter, name=f"{project}-{n}.{k}.log")
 
     def action_pager(self) -> None:
-        feed, only = self._feed, self._filter
-        if feed is None:
-            return
-        folder = tempfile.TemporaryDirectory(prefix="winslow-log-")
-        path = Path(folder.name) / "log"
-        number = self.view.position[0]
-
-        def ready(_: object) -> None:
-            with folder:
-                self._page(path, number)
-
-        self.winslow.told("one moment: the log is written for the pager")
-        self.winslow.do(lambda: save(feed.lines, only, path, "shown"), ready, failed=folder.cleanup)
-
-    def _page(self, path: Path, number: int) -> None:
-        pager = shlex.split(os.environ.get("PAGER", "")) or ["less"]
-        if Path(pager[0]).name in ("less", "more"):
-            pager.append(f"+{number}")
-        try:
-            with self.app.suspend():
-                subprocess.run([*pager, str(path)], check=False)
-        except SuspendNotSupported:
-            self.winslow.told("this terminal cannot be lent to another program", bad=True)
-        except OSError as error:
-            self.winslow.told(f"{pager[0]}: {error.strerror}", hint="PAGER names the program", bad=True)
-
-
-def moment(text: str, *, now: str) -> str:
-    """The RFC 3339 time (UTC, nine digits) that a person means: a time of the day, with or without a date, in the
-    time of their place, or so much before or behind `now`, an RFC 3339 time. Raises UsageError."""
-    then = datetime.fromisoformat(now[:19]).replace(tzinfo=UTC) if now else datetime.now(UTC)
-    text = text.strip()
-    if step := _STEP.fullmatch(text):
-        by = timedelta(**{_UNITS[step[3]]: int(step[2])})
-        meant = then - by if step[1] == "-" else then + by
-    elif clock := _CLOCK.fullmatch(text):
-        date = clock[1] or local_time(then.isoformat()[:19])[:10]
-        try:
-            local = datetime.fromisoformat(f"{date} {int(clock[2]):02}:{clock[3]}:{clock[4] or '00'}")
-        except ValueError as error:
-            raise UsageError(f"'{text}' is no time", hint="such as 14:05, 14:05:30, -10m") from error
-        meant = local.astimezone(UTC)
-    else:
-        raise UsageError(f"'{text}' is no time", hint="such as 14:05, 14:05:30, -10m")
-    return f"{meant:%Y-%m-%dT%H:%M:%S}.000000000Z"
+        if self._feed is not None:
+            logtaking.open_pager(self.winslow, self._feed.lines, self._filter, at=self.view.position[0])

@@ -8,8 +8,6 @@ out move what is read. Text is made harmless as it is drawn; a row that has not 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from functools import lru_cache
 from typing import ClassVar, Literal, Protocol
 
 from rich.cells import cell_len, chop_cells
@@ -24,6 +22,7 @@ from textual.widget import Widget
 
 from winslow import terminal_text
 from winslow_tui.logblocks import LogLine
+from winslow_tui.logtimes import local_time
 
 NARROW = 70
 _LABELS = {"stdout": (" " * 7, " " * 4), "stderr": ("stderr ", "err "), "system": ("system ", "sys ")}
@@ -401,16 +400,6 @@ class LogView(Widget, can_focus=True):
 
     def _style(self, name: str) -> Style:
         return self.get_component_rich_style(f"log--{name}", partial=True)
-
-
-@lru_cache(maxsize=4096)
-def local_time(text: str) -> str:
-    """`2026-11-25 13:04:09` of an RFC 3339 time in UTC without fraction, in the time of the person's place."""
-    try:
-        then = datetime.fromisoformat(text).replace(tzinfo=UTC)
-    except ValueError:
-        return text
-    return then.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _column(text: str, column: int) -> tuple[int, int]:
