@@ -31,7 +31,7 @@ from winslow_tui.screens.projects import ProjectsScreen
 from winslow_tui.sitemodel import Changes, SiteModel
 from winslow_tui.surroundings import Surroundings
 from winslow_tui.themes import DARK, MONOCHROME, THEMES
-from winslow_tui.transfers import Transfers
+from winslow_tui.transfers import Direction, State, Transfers
 
 PAINT_SECONDS = 0.1
 MOST_CALLS = 3  # of a person at a time
@@ -91,7 +91,6 @@ class WinslowApp(App[None], inherit_bindings=False):
         self.theme = (
             MONOCHROME.name if os.environ.get("NO_COLOR") else self.remembered.theme if known else DARK.name
         )
-        self._called: list[str] = []
 
     def set_up(self, config: Config) -> None:
         """Begin with a configuration; nothing is connected before `begin`."""
@@ -100,6 +99,8 @@ class WinslowApp(App[None], inherit_bindings=False):
         self.site = SiteModel(clock=self.around.clock)
         self.watch_ = self.around.watch(config, self.client)
         self.transfers = Transfers(self.client, remembered=self.around.state / "transfers.json")
+        self._transfers_seen = self.transfers.version
+        self._transfers_over = set(self.transfers.all)
 
     @property
     def configured(self) -> bool:
@@ -147,7 +148,24 @@ class WinslowApp(App[None], inherit_bindings=False):
         self.transfers.close()
         self.watch_.close()
 
+    def _follow_transfers(self) -> None:
+        """Say what has ended, and show what it changed."""
+        found = self.transfers
+        if found.version == self._transfers_seen:
+            return
+        self._transfers_seen = found.version
+        over = {each.id for each in list(found.all.values()) if each.state.over}
+        for each in (found.all[key] for key in sorted(over - self._transfers_over) if key in found.all):
+            if each.state is State.FAILED:
+                self.told(f"{each.local}: {each.problem}", hint="T shows it; r goes on with it", bad=True)
+            elif each.state is State.DONE:
+                self.told(f"{each.remote if each.direction is Direction.FETCH else each.local}: done")
+        if over != self._transfers_over and isinstance(self.screen, SiteScreen) and self.screen.there:
+            self.screen.files_changed()
+        self._transfers_over = over
+
     def _drain(self) -> None:
+        self._follow_transfers()
         news = self.watch_.take()
         if not news.any:
             return

@@ -36,6 +36,9 @@ DEBIAN_PACKAGES = {
     "bwrap": "bubblewrap",
     "openssl": "openssl",
     "unshare": "util-linux",
+    "sshd": "openssh-server",
+    "ssh": "openssh-client",
+    "tmux": "tmux",
 }
 
 

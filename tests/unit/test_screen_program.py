@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from textual.pilot import Pilot
 from textual.widgets import Button, Input
 
 from broker.messages import ProjectSummary
 from tests import screens
+from tests.screen_person import Person
 from winslow.config import Config, Settings
-from winslow.project import Project
-from winslow_tui.app import WinslowApp
 from winslow_tui.screens.command import CommandLine, Help
 from winslow_tui.screens.first_run import FirstRun
 from winslow_tui.screens.form import Form, Question
@@ -25,58 +23,6 @@ from winslow_tui.widgets.browser import Browser
 from winslow_tui.widgets.table import VirtualTable
 
 SIZE = (100, 30)
-DEADLINE = 5.0
-
-
-class Person:
-    """Who presses keys and looks."""
-
-    def __init__(self, pilot: Pilot[None], site: screens.Site) -> None:
-        self.pilot = pilot
-        self.site = site
-
-    @property
-    def app(self) -> WinslowApp:
-        assert isinstance(self.pilot.app, WinslowApp)
-        return self.pilot.app
-
-    def sees(self) -> str:
-        """Every line of the terminal."""
-        screen = self.app.screen
-        return "\n".join(strip.text for strip in screen._compositor.render_strips())
-
-    async def press(self, *keys: str) -> None:
-        await self.pilot.press(*keys)
-
-    async def type(self, text: str) -> None:
-        await self.pilot.press(*("space" if letter == " " else letter for letter in text))
-
-    async def until(self, condition: Callable[[], object], what: str = "it") -> None:
-        """The program works on until that holds."""
-        for _ in range(int(DEADLINE / 0.05)):
-            if condition():
-                return
-            await self.pilot.pause(0.05)
-        raise AssertionError(f"{what} never came; the screen:\n{self.sees()}")
-
-    async def reads(self, *texts: str) -> None:
-        await self.until(lambda: all(text in self.sees() for text in texts), f"{texts!r}")
-
-    def document(self, project: str) -> Project:
-        found = self.site.client(screens.CONFIG).documents.read(project).document
-        assert isinstance(found, Project)
-        return found
-
-    async def on(self, project: str) -> None:
-        """Open a project from the list."""
-        await self.press("slash")
-        await self.type(project)
-        await self.press("enter")
-        await self.until(lambda: list(self.app.screen.query_one(VirtualTable).keys) == [project])
-        await self.press("enter")
-        await self.until(
-            lambda: isinstance(self.app.screen, ProjectScreen) and self.app.screen.document is not None
-        )
 
 
 @asynccontextmanager

@@ -21,6 +21,7 @@ from winslow_tui.sitemodel import Changes, SiteModel
 from winslow_tui.sitewatch import Server
 from winslow_tui.sorting import Sorting
 from winslow_tui.verbs import Kind
+from winslow_tui.widgets.browser import Browser
 from winslow_tui.widgets.frame import Line, Part
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ class SiteScreen(Screen[None], inherit_bindings=False):
     def on_screen_resume(self) -> None:
         self.draw_frame()
         self.caught_up()
+        self.files_changed()
 
     def on_descendant_focus(self) -> None:
         """The hints are those of what has the keys."""
@@ -124,6 +126,11 @@ class SiteScreen(Screen[None], inherit_bindings=False):
 
     def changed(self, changes: Changes) -> None:
         """Something is new while the screen is shown."""
+
+    def files_changed(self) -> None:
+        """A transfer of this program has ended: look again at the files that are shown."""
+        for view in self.query(Browser):
+            view.refresh_files()
 
     # -- the frame
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -21,7 +22,7 @@ from winslow_tui.projectrows import bar, duration
 from winslow_tui.screens.base import SiteScreen
 from winslow_tui.screens.form import Field, Form, Question
 from winslow_tui.screens.page import Page
-from winslow_tui.transfers import State, Transfer
+from winslow_tui.transfers import Direction, State, Transfer
 from winslow_tui.verbs import Kind, verb
 from winslow_tui.widgets.browser import Browser
 from winslow_tui.widgets.table import Cell, Column, VirtualTable
@@ -174,8 +175,6 @@ class FilesScreen(SiteScreen):
     def caught_up(self) -> None:
         if self.browser.at is None:
             self.browser.go("res:")
-        else:
-            self.browser.refresh_files()
 
     def filtered(self) -> None:
         self.browser.sort(self.sorting)
@@ -281,9 +280,10 @@ class TransfersScreen(SiteScreen):
     def _row(self, key: str) -> tuple[Cell, ...]:
         transfer = self.winslow.transfers.all[key]
         sign, style = _STATES[transfer.state]
-        arrow = "→" if transfer.direction == "send" else "←"
+        arrow = "→" if transfer.direction is Direction.SEND else "←"
         left = transfer.left if not transfer.state.over else None
-        what = f"{transfer.local} {arrow} {transfer.remote}"
+        local = Path(transfer.local).name if transfer.direction is Direction.SEND else transfer.local
+        what = f"{local} {arrow} {transfer.remote}"
         if transfer.problem:
             what += f": {transfer.problem}"
         return (

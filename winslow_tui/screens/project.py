@@ -68,7 +68,7 @@ class ProjectScreen(SiteScreen):
         Binding("right_square_bracket", "run(1)", "run after", key_display="]", show=False),
         Binding("tab", "other_side", "other side", show=False),
         Binding("z", "whole_width", "whole width, both sides", show=False),
-        *verbs.bindings("run", "project", "file"),
+        *verbs.bindings("run", "project", "file", "site"),
     ]
     DEFAULT_CSS = """
     ProjectScreen #body { height: 1fr; }
@@ -130,7 +130,8 @@ class ProjectScreen(SiteScreen):
         if kind == "project":
             return [self.project_id]
         if kind == "file":
-            return self.query_one(Browser).chosen if self.tab == "files" else []
+            view = self.query_one(Browser)
+            return (view.chosen or [view.at or f"{self.project_id}:input/"]) if self.tab == "files" else []
         return [f"{self.project_id}#{key}" for key in self.runs.chosen] if kind == "run" else []
 
     def crumbs(self) -> tuple[str, ...]:
