@@ -129,6 +129,8 @@ def _value(name: str, value: Any) -> str:
         return f"{value['value']} ({value['origin']})"
     if name == "peak_memory":
         return size_text(value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 
 from broker import messages, topics
 from broker.session import Received, Session
@@ -27,6 +28,9 @@ from winslow_tui.client import Client
 
 STREAM_MESSAGES = 4096
 """How many messages of a watched topic wait for the screen; what is older is dropped and counted."""
+
+MOST_AT_ONCE = 1000
+"""Projects that a screen takes over in one go: thousands at once would keep it from answering keys."""
 
 STORE_SECONDS = 5.0
 FILTERS = (
@@ -128,10 +132,13 @@ class SiteWatch:
         if self._thread.is_alive():
             self._thread.join(timeout=3.0)
 
-    def take(self) -> News:
-        """What is new. The caller keeps it: it is told once."""
+    def take(self, *, most: int = MOST_AT_ONCE) -> News:
+        """What is new. The caller keeps it: it is told once. Of many new projects `most` at a time."""
         with self._lock:
             news, self._news = self._news, News()
+            if len(news.projects) > most:
+                self._news.projects = dict(islice(news.projects.items(), most, None))
+                news.projects = dict(islice(news.projects.items(), most))
         return news
 
     @property

@@ -139,7 +139,8 @@ def _redo_and_compare(screen: Terminal, fleet: Fleet, project: str) -> None:
     runs = len(fleet.document(project).runs)
     screen.press("g", *["j"] * (runs - 3), "Space", "c")
     screen.reads("run #1 and run #3", "env CONF", "0.35 (pipeline)", "0.5 (run)")
-    screen.press("Escape")
+    screen.press("q")
+    screen.until(lambda seen: "run #1 and run #3" not in seen, what="the page's end")
 
 
 def _download(screen: Terminal, into: Path) -> None:

@@ -74,7 +74,7 @@ class ProjectsScreen(SiteScreen):
 
     def on_mount(self) -> None:
         super().on_mount()
-        self.set_interval(30.0, self.table.refresh)  # ages
+        self.set_interval(30.0, self.table.aged)
 
     def _row(self, key: str) -> tuple[Cell, ...]:
         row = self.site.projects[key]

@@ -123,6 +123,7 @@ class VirtualTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._keys: list[str] = []
         self._places: dict[str, int] = {}
         self._told: str | None = None
+        self._drawn: dict[str, Sequence[Cell]] = {}  # what was drawn last of the rows on the screen
 
     # -- rows
 
@@ -164,6 +165,13 @@ class VirtualTable(ScrollView, can_focus=True, inherit_bindings=False):
         place = self._places.get(key)
         if place is not None:
             self.refresh_line(place + 1)
+
+    def aged(self) -> None:
+        """Draw the rows on the screen anew whose cells have become others."""
+        top = int(self.scroll_offset.y)
+        for key in self._keys[top : top + self.size.height]:
+            if self._drawn.get(key) != self._row(key):
+                self.changed(key)
 
     def refresh_line(self, y: int) -> None:
         """Draw the virtual line `y` anew; 0 is the header, which does not scroll."""
@@ -250,7 +258,11 @@ class VirtualTable(ScrollView, can_focus=True, inherit_bindings=False):
         sign = "▶" if place == self.cursor else " "
         mark = "*" if key in self.marks else " "
         head = [Segment(sign, style), Segment(mark, style + self._style("mark") if mark != " " else style)]
-        return self._strip([*head, *self._cells(plan, self._row(key), style)], width, style)
+        cells = self._row(key)
+        if len(self._drawn) > 4 * self.size.height:
+            self._drawn.clear()
+        self._drawn[key] = cells
+        return self._strip([*head, *self._cells(plan, cells, style)], width, style)
 
     def _cells(
         self, plan: list[tuple[Column, int]], cells: Sequence[Cell] | None, style: Style
