@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 JOBS ?= 2
 TIERS := $(wildcard tests/unit tests/property tests/snapshot tests/integration tests/acceptance tests/chaos)
 
-.PHONY: help demo test tools check format bench bench-tui clean
+.PHONY: help demo test tools check format bench bench-tui screenshots clean
 .DELETE_ON_ERROR:
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "make check   format, lint, types, import rules"
 	@echo "make format  put the code into its format"
 	@echo "make bench   the measurements in benchmarks/; make bench-tui: those of the full-screen program"
+	@echo "make screenshots   the README's pictures, anew"
 	@echo "make clean   remove what the other targets made in this folder"
 
 # A new or changed pyproject.toml is installed again. Debian keeps venv's installer in a package of its own.
@@ -52,6 +53,9 @@ format: $(STAMP)
 bench: $(STAMP)
 	@set -e; for measurement in $(wildcard benchmarks/*.py); do \
 	    echo "== $$measurement"; $(BIN)/python $$measurement; done
+
+screenshots: $(STAMP)
+	$(BIN)/python -m tests.pictures
 
 bench-tui: $(STAMP)
 	$(BIN)/python benchmarks/tui.py

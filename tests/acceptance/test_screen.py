@@ -145,8 +145,10 @@ def _redo_and_compare(screen: Terminal, fleet: Fleet, project: str) -> None:
 
 def _download(screen: Terminal, into: Path) -> None:
     screen.press("2")
+    screen.reads("north.mp4")  # where it was left
+    screen.press("BSpace")
     screen.reads("what was uploaded for it")
-    screen.press("BSpace", "BSpace", "g", "j", "Enter")
+    screen.press("g", "j", "Enter")
     screen.reads(":output/", "cars.csv")
     screen.press("d")
     screen.reads("into the folder")
