@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import gc
 import json
 import os
 import pty
@@ -130,6 +131,7 @@ def program(config: Config, report: Path, *, lively: float) -> None:
         def on_unmount(self) -> None:
             report.write_text(json.dumps({"late": self.late, "projects": len(self.site.projects)}))
 
+    gc.freeze()  # as cli/screen.py does
     Measured(lambda: config).run(mouse=False)
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import Callable
@@ -34,6 +35,7 @@ from winslow_tui.themes import DARK, MONOCHROME, THEMES
 from winslow_tui.transfers import Direction, State, Transfers
 
 PAINT_SECONDS = 0.1
+MANY = 200  # projects that are new at once, as at the start and after a cut
 MOST_CALLS = 3  # of a person at a time
 MOST_COPIED = 56_000
 """Bytes for the clipboard: about 75,000 once encoded, which is what terminals take."""
@@ -171,6 +173,8 @@ class WinslowApp(App[None], inherit_bindings=False):
             return
         changes = self.site.apply(news)
         self._call(changes)
+        if len(news.projects) >= MANY:
+            gc.freeze()  # they stay: a collector that goes through thousands of rows stops the screen for 0.1 s
         screen = self.screen
         if isinstance(screen, SiteScreen) and screen.there:
             screen.changed(changes)
