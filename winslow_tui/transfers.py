@@ -175,6 +175,9 @@ class Transfers:
         except (WinslowError, OSError) as error:
             transfer.state, transfer.problem = State.FAILED, str(error)
         else:
+            self._write(
+                done=transfer
+            )  # before it shows: whoever sees it may begin anew with what is remembered
             transfer.state = State.DONE
         self._changed()
 
@@ -228,13 +231,13 @@ class Transfers:
         except (OSError, ValueError, KeyError, TypeError):
             return []  # nothing was left, or what was left is no list of ours
 
-    def _write(self) -> None:
-        """Remember what is not done; written beside and renamed."""
+    def _write(self, *, done: Transfer | None = None) -> None:
+        """Remember what is not done, `done` counted as that; written beside and renamed."""
         with self._lock:
             left = [
                 {"direction": each.direction.value, "local": each.local, "remote": each.remote}
                 for each in self.all.values()
-                if each.state is not State.DONE
+                if each is not done and each.state is not State.DONE
             ]
             with suppress(
                 OSError
