@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 JOBS ?= 2
-TIERS := $(wildcard tests/unit tests/property tests/snapshot tests/integration tests/acceptance tests/chaos)
+# The tiers that wait longest come first, so that short tests fill the end.
+TIERS := $(wildcard tests/chaos tests/acceptance tests/integration tests/property tests/snapshot tests/unit)
 
 .PHONY: help demo test tools check format bench bench-tui screenshots clean
 .DELETE_ON_ERROR:
@@ -37,7 +38,7 @@ tools: $(STAMP)
 	$(BIN)/python -m tests.services.installation
 
 test: tools
-	$(BIN)/pytest -n $(JOBS) --dist loadfile $(TIERS)
+	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TIERS)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
