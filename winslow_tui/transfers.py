@@ -175,9 +175,8 @@ class Transfers:
         except (WinslowError, OSError) as error:
             transfer.state, transfer.problem = State.FAILED, str(error)
         else:
-            self._write(
-                done=transfer
-            )  # before it shows: whoever sees it may begin anew with what is remembered
+            # Before it shows: whoever sees it may begin anew with what is remembered.
+            self._write(done=transfer)
             transfer.state = State.DONE
         self._changed()
 
