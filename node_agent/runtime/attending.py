@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,14 @@ def usage(owner: int) -> tuple[float, ContainerUsage]:
     return seconds, ContainerUsage(
         cpus=0.0, memory=memory, read_bytes=read, written_bytes=written, processes=count
     )
+
+
+def age(owner: int) -> float:
+    """For how many seconds a shim has lived; 0 where it lives no more."""
+    ticks = shim.process_ticks(owner)
+    if ticks is None:
+        return 0.0
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
 
 
 def end_strays(folder: Path) -> None:

@@ -7,6 +7,7 @@ import io
 import os
 import tarfile
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any, Literal
 
 import docker
@@ -95,6 +96,12 @@ def status(client: docker.APIClient, found: Mapping[str, Any]) -> ContainerStatu
         started_at=_time(state.get("StartedAt")),
         finished_at=_time(state.get("FinishedAt")) if phase == "exited" else "",
     )
+
+
+def age(found: Mapping[str, Any], *, at: str) -> float:
+    """For how many seconds a container, as `inspect` shows it, had run `at` a time of its engine's."""
+    started = _time(found["State"].get("StartedAt"))
+    return (datetime.fromisoformat(at) - datetime.fromisoformat(started)).total_seconds() if started else 0.0
 
 
 def _time(text: str | None) -> str:

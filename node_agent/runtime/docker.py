@@ -19,6 +19,7 @@ import docker
 import docker.errors
 
 from node_agent.runtime import containers
+from node_agent.runtime.cores import Cores
 from node_agent.runtime.engine import AWAY, Answer, Engine
 from node_agent.runtime.frames import FrameReader
 from node_agent.runtime.images import Images
@@ -48,7 +49,7 @@ class DockerRuntime:
     def __init__(self, *, base_url: str | None = None, stall: float = 180.0) -> None:
         self._engine = Engine(base_url)
         self._images = Images(self._engine, stall=stall)
-        self._samples: dict[str, tuple[int, int]] = {}  # container -> CPU and clock at the last usage, ns
+        self._cores = Cores()
 
     async def check(self) -> str:
         """The engine's version. Raises RuntimeFailure when it does not answer or is too old."""
@@ -210,28 +211,29 @@ class DockerRuntime:
         return Answer(response, (frames.feed(block) for block in response.raw.stream(1 << 16)))
 
     async def usage(self, container: str) -> ContainerUsage | None:
-        """One sample; `cpus` is 0 in a container's first one."""
+        """One sample. Engines may take no more than one a second, so a short stage's first one can be its last."""
         try:
             stats = await self._engine.call(
                 lambda client: client.stats(container, stream=False, one_shot=True)
             )
+            memory = stats.get("memory_stats") or {}
+            if not memory.get("usage"):
+                self._cores.forget(container)
+                return None
+            now = asyncio.get_running_loop().time()
+            if container not in self._cores:
+                found = await self._engine.call(lambda client: client.inspect_container(container))
+                self._cores.begin(container, now=now, age=containers.age(found, at=stats["read"]))
         except docker.errors.NotFound:
             return None
         except docker.errors.APIError as error:
             raise containers.refused("reading the container's use", error) from error
-        memory = stats.get("memory_stats") or {}
-        if not memory.get("usage"):
-            self._samples.pop(container, None)
-            return None
-        cpu = int(stats["cpu_stats"]["cpu_usage"]["total_usage"])
-        clock = int(asyncio.get_running_loop().time() * 1e9)
-        before = self._samples.get(container)
-        self._samples[container] = (cpu, clock)
+        used = int(stats["cpu_stats"]["cpu_usage"]["total_usage"]) / 1e9
         cache = memory.get("stats") or {}
         disk = (stats.get("blkio_stats") or {}).get("io_service_bytes_recursive") or []
         networks = (stats.get("networks") or {}).values()
         return ContainerUsage(
-            cpus=max(0, cpu - before[0]) / (clock - before[1]) if before and clock > before[1] else 0.0,
+            cpus=self._cores.look(container, now=now, seconds=used),
             memory=max(0, memory["usage"] - cache.get("inactive_file", cache.get("total_inactive_file", 0))),
             read_bytes=sum(entry["value"] for entry in disk if entry["op"].lower() == "read"),
             written_bytes=sum(entry["value"] for entry in disk if entry["op"].lower() == "write"),
@@ -272,7 +274,7 @@ class DockerRuntime:
 
     async def remove(self, container: str) -> None:
         """Kill and remove it with its volumes; one that is gone already is fine."""
-        self._samples.pop(container, None)
+        self._cores.forget(container)
         try:
             await self._engine.call(lambda client: containers.remove(client, container))
         except docker.errors.APIError as error:

@@ -99,7 +99,8 @@ class OutputChunk:
 
 @dataclass(frozen=True)
 class ContainerUsage:
-    """One sample: `cpus` in cores since the last one, bytes otherwise (counters for the I/O)."""
+    """One sample: `cpus` in cores since the last one, or in the first one since the container's start (over a second
+    at least); bytes otherwise (counters for the I/O)."""
 
     cpus: float
     memory: int

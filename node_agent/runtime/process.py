@@ -16,12 +16,13 @@ import shutil
 import signal
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from node_agent.runtime import attending, shim
+from node_agent.runtime.cores import Cores
 from node_agent.runtime.port import (
     ContainerSpec,
     ContainerStatus,
@@ -58,9 +59,7 @@ class ProcessRuntime:
         self.sandboxed = works if sandbox is None else sandbox
         self._lacking = bool(sandbox) and not works
         self._executor = ThreadPoolExecutor(4, thread_name_prefix="process-runtime")
-        self._samples: dict[
-            str, tuple[float, float]
-        ] = {}  # container -> CPU seconds and clock at the last usage
+        self._cores = Cores()
 
     @property
     def guards_mounts(self) -> bool:
@@ -232,20 +231,16 @@ class ProcessRuntime:
             await self._until_exit(container, _POLL)
 
     async def usage(self, container: str) -> ContainerUsage | None:
-        """One sample over the stage's processes; `cpus` is 0 in the first one. Network is not known."""
+        """One sample over the stage's processes. Network is not known."""
         owner = self._owner(container)
         if owner is None:
-            self._samples.pop(container, None)
+            self._cores.forget(container)
             return None
         seconds, usage = await self._run(partial(attending.usage, owner))
-        clock = asyncio.get_running_loop().time()
-        before = self._samples.get(container)
-        self._samples[container] = (seconds, clock)
-        if before is None or clock <= before[1]:
-            return usage
-        return ContainerUsage(
-            **{**asdict(usage), "cpus": max(0.0, seconds - before[0]) / (clock - before[1])}
-        )
+        now = asyncio.get_running_loop().time()
+        if container not in self._cores:
+            self._cores.begin(container, now=now, age=attending.age(owner))
+        return replace(usage, cpus=self._cores.look(container, now=now, seconds=seconds))
 
     async def stop(self, container: str, *, grace: float) -> None:
         """SIGTERM to all processes, SIGKILL to all after `grace` seconds."""
@@ -256,7 +251,7 @@ class ProcessRuntime:
 
     async def remove(self, container: str) -> None:
         """Kill it and drop its files; the mounts' directories stay."""
-        self._samples.pop(container, None)
+        self._cores.forget(container)
         folder = self._folder(container)
         await self.stop(container, grace=0)
         await self._run(partial(shutil.rmtree, folder, ignore_errors=True))

@@ -411,6 +411,17 @@ async def test_usage(bench: Bench) -> None:
     assert usage.processes >= 1
 
 
+async def test_the_first_sample_tells_what_was_used_since_the_start(bench: Bench) -> None:
+    burn = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; echo burnt; sleep 600"
+    container = await bench.start("sh", "-c", burn)
+    async with asyncio.timeout(DEADLINE):
+        async with aclosing(bench.runtime.output(container)) as output:  # type: ignore[type-var]
+            assert (await anext(output)).data == b"burnt"
+        usage = await bench.runtime.usage(container)
+    assert usage is not None
+    assert 0 < usage.cpus < 3
+
+
 async def test_what_a_short_stage_used_is_known_at_its_end(bench: Bench) -> None:
     """Where the runtime keeps it: an engine does not, and is asked while the stage runs."""
     status, _ = await bench.run("sh", "-c", "head -c 40000000 /dev/zero | tail -c 39000000 > /dev/null")
