@@ -5,6 +5,7 @@ Everything of a fleet is found by its site's name, which is drawn anew, so tests
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 import shutil
@@ -14,13 +15,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import docker
 from docker.models.containers import Container
 
 from broker import topics
 from broker.topics import Topic
+from node_agent.clock import Clock
 from node_agent.journal import AttemptJournal, Journals
 from tests.faults.link import Link
 from tests.services.engine import DockerService
@@ -29,6 +31,7 @@ from tests.services.waiting import wait_until
 from tests.stores import config_of, connected
 from winslow import config, logs
 from winslow.logs import RunEvent, Stream
+from winslow.metrics import ContainerSample
 from winslow.node import NodeState, Presence
 from winslow.project import Project, Run, RunState, Tombstone
 from winslow.store import layout
@@ -39,6 +42,7 @@ from winslow.workspace import Manifest, decode, unquote_path
 from winslow_tui import live
 from winslow_tui.client import Client
 
+T = TypeVar("T")
 MIB = 1 << 20
 PATIENCE = 60.0
 """Seconds until a wait is a failure: far more than anything here takes on an idle machine."""
@@ -68,6 +72,7 @@ class AgentProcess:
         self.config.touch(mode=0o600)
         self.config.write_text("\n".join([site, "[agent]", *lines, ""]))
         started = ["-m", "node_agent"] if program is None else [str(program)]
+        self._started = ""
         self._daemon = self._made([sys.executable, "-P", *started])
 
     def _made(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> Daemon:
@@ -95,12 +100,16 @@ class AgentProcess:
     @property
     def journals(self) -> tuple[AttemptJournal, ...]:
         """What it remembers of attempts; torn or strange ones are an AssertionError."""
-        loaded = Journals(self.data / "attempts").load()
+        while True:
+            with suppress(FileNotFoundError):  # an attempt that ended while it was looked at
+                loaded = Journals(self.data / "attempts").load()
+                break
         assert not loaded.bad
         return loaded.journals
 
     def start(self) -> AgentProcess:
         """Start it; it is not yet online."""
+        self._started = Clock().wall()
         self._daemon.start()
         return self
 
@@ -125,7 +134,9 @@ class AgentProcess:
         def there() -> bool:
             assert self.running, f"{self.name} has ended: {self.log[-2000:]}"
             state = self._fleet.nodes().get(self.name)
-            return state is not None and state.presence is Presence.ONLINE
+            if state is None or state.wall < self._started:  # the last word of one that was killed
+                return False
+            return state.presence is Presence.ONLINE
 
         wait_until(there, seconds=PATIENCE, what=f"{self.name} online")
         return self
@@ -362,6 +373,20 @@ class Fleet:
             joined += self.store.get(info.key).data
         return joined
 
+    def wait_used(self, project: str, *, memory: int) -> None:
+        """Return when the first run's stage was seen to use more than so many bytes."""
+        topic = topics.Stats(project=project, run=1, attempt=1)
+
+        async def seen() -> None:
+            async with live.session(self.config) as broker:
+                await live.connected(broker)
+                await broker.subscribe(topic.path)
+                async for each in broker.messages():
+                    if isinstance(each.payload, ContainerSample) and each.payload.memory > memory:
+                        return
+
+        asyncio.run(asyncio.wait_for(seen(), PATIENCE))
+
     def wait_live(self, project: str, line: bytes, run: int = 1) -> None:
         """Return when the store has a line of a stage that still runs."""
         self._wait(lambda: line in self.written(project, run=run), project, f"has written {line!r}")
@@ -391,8 +416,8 @@ class Fleet:
         return found
 
     def container(self, project: str) -> Container:
-        """The one container of a project."""
-        (found,) = self.containers(project)
+        """The one container of a project's newest run: that of the run before may not be removed yet."""
+        (found,) = _of_newest_run(self.containers(project), lambda each: int(each.labels["winslow.run"]))
         return found
 
     def volumes(self) -> list[str]:
@@ -408,12 +433,13 @@ class Fleet:
             (self.process_folder(project) / "home" / "go").touch()
 
     def process_folder(self, project: str) -> Path:
-        """Where a plain process has its files."""
-        (found,) = (
+        """Where the plain process of a project's newest run has its files: as for `container`."""
+        folders = [
             path
             for agent in self.agents.values()
             for path in (agent.data / "attempts" / project).glob("*/process")
-        )
+        ]
+        (found,) = _of_newest_run(folders, lambda path: int(path.parent.name.partition(".")[0]))
         return found
 
     def has_ended(self, project: str) -> bool:
@@ -542,6 +568,12 @@ class Buckets:
                 for prefix in ("documents/", "projects/", "pipelines/", "resources/", "alive/"):
                     store.delete_prefix(prefix)
             self._free.append(bucket)
+
+
+def _of_newest_run(found: Sequence[T], run_of: Callable[[T], int]) -> list[T]:
+    """What belongs to the newest run of it all: a node cleans up after a run while the next one begins."""
+    newest = max(map(run_of, found), default=0)
+    return [each for each in found if run_of(each) == newest]
 
 
 def let_go(container: Container) -> None:

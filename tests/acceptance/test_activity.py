@@ -67,3 +67,4 @@ def test_each_event_stands_there_once_whoever_was_killed_or_away(fragile_broker:
         (1, 1, "ws1"), (2, 1, "ws1"),
     ]  # fmt: skip
     assert [each["kind"] for each in told if each["id"] != project] == ["pipeline_applied"]
+    fleet.assert_clean()  # of the first run, too, which the agent may not have cleaned up after when it was killed
