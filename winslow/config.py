@@ -16,6 +16,10 @@ Strongest first: flags, the environment, one TOML file, defaults. The file is `W
     labels = ["fast-disk"]
     [site_env]                                # environment for every stage of the site
     TZ = "Europe/Berlin"
+    [screen]                                  # the full-screen program; also read from the user's own file where
+    theme = "light"                           # WINSLOW_CONFIG names another
+    [keys]                                    # of the full-screen program: a command or movement, and its keys
+    start = ["s", "f5"]
 """
 
 from __future__ import annotations
@@ -53,6 +57,8 @@ ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
 _SECRETS = {("store", "secret_key"), ("broker", "password")}
 _BUCKET = "winslow"
 _MAX_FILE = 256 * 1024
+PERSONAL = ("screen", "keys")
+"""Sections that go with a person, whatever site is looked at."""
 
 
 def _listed(value: object) -> object:
@@ -60,6 +66,11 @@ def _listed(value: object) -> object:
     return (
         tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
     )
+
+
+def _pressed(value: object) -> object:
+    """Keys as `_listed`; a comma alone is the key."""
+    return ("comma",) if value == "," else _listed(value)
 
 
 def _bucketed(url: str) -> str:
@@ -78,6 +89,7 @@ def _absolute(path: Path) -> Path:
 
 Place = Annotated[Path, AfterValidator(_absolute)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+PressedKeys = Annotated[tuple[str, ...], BeforeValidator(_pressed)]
 Runtime = Literal["auto", "docker", "process"]
 
 
@@ -123,14 +135,26 @@ class AgentSettings(_Section):
     cache_limit: Size | None = None  # bytes of cached files; None: a share of the disk
 
 
+class ScreenSettings(_Section):
+    """How the full-screen program begins. None: as it was left the last time."""
+
+    theme: Literal["dark", "light", "contrast", "colour-blind", "mono"] | None = None
+    mouse: bool | None = None
+    notices: bool | None = (
+        None  # the terminal is called when a project of one's own needs somebody, fails or is done
+    )
+
+
 class Settings(_Section):
-    """Everything that can be configured."""
+    """Everything that can be configured. `keys` are by the name of what they do; `winslow keys` lists those."""
 
     site: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")] = "main"
     broker: BrokerSettings = BrokerSettings()
     store: StoreSettings = StoreSettings()
     agent: AgentSettings = AgentSettings()
     site_env: Env = {}
+    screen: ScreenSettings = ScreenSettings()
+    keys: Mapping[str, PressedKeys] = {}
 
 
 @dataclass(frozen=True)
@@ -196,9 +220,13 @@ def state_folder(environ: Mapping[str, str] | None = None) -> Path:
 
 
 def load(
-    *, flags: Mapping[str, str | None] | None = None, environ: Mapping[str, str] | None = None
+    *,
+    flags: Mapping[str, str | None] | None = None,
+    environ: Mapping[str, str] | None = None,
+    personal: bool = False,
 ) -> Config:
-    """The configuration in force. `flags` by key (`store.url`), None where a flag was not given.
+    """The configuration in force. `flags` by key (`store.url`), None where a flag was not given. `personal`: what the
+    user's own file says of screen and keys counts also where another file is named, which is the stronger.
 
     Raises InvalidInput naming the file or variable and the key: for a file that is missing though
     WINSLOW_CONFIG names it, that is not TOML, or that holds secrets and can be read by others.
@@ -206,6 +234,10 @@ def load(
     environ = os.environ if environ is None else environ
     path = _file(environ)
     layers: list[tuple[str, dict[str, Any]]] = [("default", _defaults(environ))]
+    own = user_file(environ)
+    if personal and path not in (None, own) and own.is_file():
+        table = _read(own)
+        layers.append((f"file {own}", {name: table[name] for name in PERSONAL if name in table}))
     if path is not None:
         layers.append((f"file {path}", _read(path)))
     for variable, place in ENVIRONMENT.items():
@@ -348,4 +380,4 @@ def _text(value: object) -> str:
         return "(set)" if value.get_secret_value() else ""
     if isinstance(value, tuple):
         return ", ".join(map(str, value))
-    return "" if value is None else str(value)
+    return "" if value is None or value == {} else str(value)

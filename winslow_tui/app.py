@@ -16,13 +16,15 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from winslow import terminal_text
-from winslow.config import Config
+from winslow.config import Config, ScreenSettings
 from winslow.errors import WinslowError
 from winslow_tui.attention import sentence, sequence
 from winslow_tui.editing import Subject
+from winslow_tui.keymap import Keymap, rebind
 from winslow_tui.remembering import keep, recall
 from winslow_tui.screens.activity import ActivityScreen
 from winslow_tui.screens.base import VIEWS, SiteScreen
+from winslow_tui.screens.contexts import contexts
 from winslow_tui.screens.files import FilesScreen
 from winslow_tui.screens.first_run import FirstRun
 from winslow_tui.screens.nodes import NodesScreen
@@ -31,7 +33,7 @@ from winslow_tui.screens.project import ProjectScreen
 from winslow_tui.screens.projects import ProjectsScreen
 from winslow_tui.sitemodel import Changes, SiteModel
 from winslow_tui.surroundings import Surroundings
-from winslow_tui.themes import DARK, MONOCHROME, THEMES
+from winslow_tui.themes import DARK, MONOCHROME, PREFIX, THEMES
 from winslow_tui.transfers import Direction, State, Transfers
 
 PAINT_SECONDS = 0.1
@@ -63,14 +65,14 @@ class WinslowApp(App[None], inherit_bindings=False):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
-            Binding(str(place), f"view('{view}')", name, show=False)
+            Binding(str(place), f"view('{view}')", name, show=False, id=view)
             for place, (view, name) in enumerate(VIEWS, start=1)
         ),
-        Binding("q", "leave", "back, quit", show=False),
-        Binding("ctrl+q", "quit", "quit", show=False),
-        Binding("m", "mouse", "mouse on, off", show=False),
-        Binding("ctrl+t", "next_theme", "colours", show=False),
-        Binding("ctrl+r", "refresh_all", "refresh", show=False),
+        Binding("q", "leave", "back, quit", show=False, id="leave"),
+        Binding("ctrl+q", "quit", "quit", show=False, id="quit"),
+        Binding("m", "mouse", "mouse on, off", show=False, id="mouse"),
+        Binding("ctrl+t", "next_theme", "colours", show=False, id="theme"),
+        Binding("ctrl+r", "refresh_all", "refresh", show=False, id="refresh"),
     ]
 
     def __init__(
@@ -84,25 +86,35 @@ class WinslowApp(App[None], inherit_bindings=False):
         self.around = around or Surroundings()
         self._load = load
         self.readonly = readonly
-        self.set_up(load())
         for theme in THEMES:
             self.register_theme(theme)
         self._kept = self.around.state / "screen.json"
         self.remembered = recall(self._kept)
-        known = self.remembered.theme in {theme.name for theme in THEMES}
-        self.theme = (
-            MONOCHROME.name if os.environ.get("NO_COLOR") else self.remembered.theme if known else DARK.name
-        )
+        self.set_up(load())
 
     def set_up(self, config: Config) -> None:
-        """Begin with a configuration; nothing is connected before `begin`."""
+        """Begin with a configuration; nothing is connected before `begin`. Raises InvalidInput for keys that cannot
+        be."""
+        self.keymap = Keymap.of(config, contexts())
+        rebind(self)
         self.config = config
+        self._take_on(config.settings.screen)
         self.client = self.around.client(config)
         self.site = SiteModel(clock=self.around.clock)
         self.watch_ = self.around.watch(config, self.client)
         self.transfers = Transfers(self.client, remembered=self.around.state / "transfers.json")
         self._transfers_seen = self.transfers.version
         self._transfers_over = set(self.transfers.all)
+
+    def _take_on(self, wanted: ScreenSettings) -> None:
+        """Colours, mouse and notices: as configured, else as they were left."""
+        left = self.remembered
+        self.mouse = left.mouse if wanted.mouse is None else wanted.mouse
+        self.notices = left.notices if wanted.notices is None else wanted.notices
+        name = f"{PREFIX}{wanted.theme}" if wanted.theme else left.theme
+        if name not in {theme.name for theme in THEMES}:
+            name = DARK.name
+        self.theme = MONOCHROME.name if os.environ.get("NO_COLOR") else name
 
     @property
     def configured(self) -> bool:
@@ -131,7 +143,7 @@ class WinslowApp(App[None], inherit_bindings=False):
         for lost in (signal.SIGHUP, signal.SIGTERM):  # a lost terminal, or a machine that goes down
             with suppress(NotImplementedError, RuntimeError, ValueError):  # not in a program's main thread
                 asyncio.get_running_loop().add_signal_handler(lost, self.lost)
-        self._set_mouse(self.remembered.mouse)
+        self._set_mouse(self.mouse)
         if self.configured:
             self.begin()
         else:
@@ -159,7 +171,11 @@ class WinslowApp(App[None], inherit_bindings=False):
         over = {each.id for each in list(found.all.values()) if each.state.over}
         for each in (found.all[key] for key in sorted(over - self._transfers_over) if key in found.all):
             if each.state is State.FAILED:
-                self.told(f"{each.local}: {each.problem}", hint="T shows it; r goes on with it", bad=True)
+                self.told(
+                    f"{each.local}: {each.problem}",
+                    hint=f"{self.keymap.told('transfers')} shows it; {self.keymap.told('go-on')} goes on with it",
+                    bad=True,
+                )
             elif each.state is State.DONE:
                 self.told(f"{each.remote if each.direction is Direction.FETCH else each.local}: done")
         if over != self._transfers_over and isinstance(self.screen, SiteScreen) and self.screen.there:
@@ -183,7 +199,7 @@ class WinslowApp(App[None], inherit_bindings=False):
 
     def _call(self, changes: Changes) -> None:
         """Call the person for what became of their own projects."""
-        if not self.remembered.notices:
+        if not self.notices:
             return
         rows = (self.site.projects.get(key) for key in sorted(changes.turned))
         told = [sentence(row) for row in rows if row and row.summary.author == self.client.link.author]
@@ -233,7 +249,11 @@ class WinslowApp(App[None], inherit_bindings=False):
     def copy(self, text: str) -> bool:
         """Into the clipboard of the person's terminal (OSC 52), where it is not too long for that; whether it was."""
         if len(text.encode()) > MOST_COPIED:
-            self.told("too long to be copied", hint="save it to a file instead: ctrl+s", bad=True)
+            self.told(
+                "too long to be copied",
+                hint=f"save it to a file instead: {self.keymap.told('save')}",
+                bad=True,
+            )
             return False
         self.copy_to_clipboard(text)
         return True
@@ -249,7 +269,7 @@ class WinslowApp(App[None], inherit_bindings=False):
             self.told("this terminal cannot be lent to an editor", bad=True)
         except WinslowError as error:
             self.told(str(error), hint=error.hint, bad=True)
-        self._set_mouse(self.remembered.mouse)
+        self._set_mouse(self.mouse)
         self.refresh(repaint=True, layout=True)
 
     # -- going somewhere
@@ -273,16 +293,16 @@ class WinslowApp(App[None], inherit_bindings=False):
         at = names.index(self.theme) if self.theme in names else -1
         self.theme = names[(at + 1) % len(names)]
         self.remembered.theme = self.theme
-        self.told(f"colours: {self.theme.removeprefix('winslow-')}")
+        self.told(f"colours: {self.theme.removeprefix(PREFIX)}")
 
     def _set_mouse(self, on: bool) -> None:
         """Presses and the wheel only: a terminal that reports every motion sends 387 KiB/s over a table."""
         self.to_terminal("\x1b[?1000h\x1b[?1006h" if on else "\x1b[?1000l\x1b[?1006l")
 
     def action_mouse(self) -> None:
-        self.remembered.mouse = not self.remembered.mouse
-        self._set_mouse(self.remembered.mouse)
-        self.told(f"mouse {'on' if self.remembered.mouse else 'off: the terminal selects text again'}")
+        self.mouse = self.remembered.mouse = not self.mouse
+        self._set_mouse(self.mouse)
+        self.told(f"mouse {'on' if self.mouse else 'off: the terminal selects text again'}")
 
     def action_refresh_all(self) -> None:
         self.refresh(repaint=True, layout=True)

@@ -40,6 +40,8 @@ class Sorting:
 def bindings(letters: Mapping[str, str]) -> list[Binding]:
     """Keys for a screen: letter to column."""
     return [
-        Binding(letter, f"sort('{column}')", f"sort by {column.lower()}", show=False)
+        Binding(
+            letter, f"sort('{column}')", f"sort by {column.lower()}", show=False, id=f"sort-{column.lower()}"
+        )
         for letter, column in letters.items()
     ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from textual.theme import Theme
 
+PREFIX = "winslow-"
+"""Before the names that people use: dark, light, contrast, colour-blind, mono."""
 STATES = ("new", "waiting", "running", "paused", "needs-you", "failed", "succeeded", "unknown")
 """The names behind `$state-…` in styles; `glyph` has a sign for each."""
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 from textual.binding import Binding
 
+from winslow_tui.keymap import UNBOUND
+
 if TYPE_CHECKING:
     from winslow_tui.app import WinslowApp
 
@@ -73,8 +75,13 @@ def find(name: str, kinds: Sequence[Kind]) -> Verb | None:
 def bindings(*kinds: Kind) -> list[Binding]:
     """Keys for a screen that shows things of these kinds."""
     return [
-        Binding(each.key, f"verb('{each.on}', '{each.name}')", each.words, show=each.shown)
+        Binding(
+            each.key or UNBOUND,
+            f"verb('{each.on}', '{each.name}')",
+            each.words,
+            show=each.shown,
+            id=each.name,
+        )
         for kind in kinds
         for each in of(kind)
-        if each.key
     ]

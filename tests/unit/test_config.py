@@ -142,6 +142,10 @@ def test_a_file_with_secrets_is_for_its_owner_alone(environ: dict[str, str], mod
         ("site = 'a/b'\n", "site: "),
         ("store = 5\n", "store: a table is expected here"),
         ("[store]\nurl = 5\n", "store.url: text is expected here"),
+        ("[screen]\ntheme = 'drak'\n", "screen.theme: .*did you mean 'dark'?"),
+        ("[screen]\nmouse = 'perhaps'\n", "screen.mouse: "),
+        ("[keys]\nstart = 5\n", "keys.start: a list is expected here"),
+        ("keys = 5\n", "keys: a table is expected here"),
     ],
 )
 def test_mistakes_name_file_and_key(environ: dict[str, str], text: str, says: str) -> None:
@@ -199,3 +203,25 @@ def test_the_home_folder_of_nobody_is_a_mistake(environ: dict[str, str]) -> None
     Path(environ["WINSLOW_CONFIG"]).write_text("[agent]\ndata_dir = '~nobody-of-this-name/x'\n")
     with pytest.raises(InvalidInput, match=r"agent\.data_dir: "):
         load(environ=environ)
+
+
+def test_keys_are_one_a_list_or_a_text_with_commas(environ: dict[str, str]) -> None:
+    Path(environ["WINSLOW_CONFIG"]).write_text(
+        '[keys]\na = "s"\nb = "s, f5"\nc = ["s", ","]\nd = ","\ne = []\n'
+    )
+    config = load(environ=environ)
+    assert config.settings.keys == {"a": ("s",), "b": ("s", "f5"), "c": ("s", ","), "d": ("comma",), "e": ()}
+    assert config.origins["keys.b"] == f"file {environ['WINSLOW_CONFIG']}"
+
+
+def test_what_is_a_persons_own_is_read_beside_a_sites_file(environ: dict[str, str], tmp_path: Path) -> None:
+    own = tmp_path / "winslow" / "config.toml"
+    own.parent.mkdir()
+    own.write_text('site = "own"\n[screen]\ntheme = "light"\nmouse = true\n[keys]\nstart = "f5"\n')
+    environ |= {"XDG_CONFIG_HOME": str(tmp_path)}
+    Path(environ["WINSLOW_CONFIG"]).write_text('site = "theirs"\n[screen]\nmouse = false\n')
+    config = load(environ=environ, personal=True)
+    assert config.settings.site == "theirs"
+    assert (config.settings.screen.theme, config.settings.screen.mouse) == ("light", False)
+    assert config.origins["keys.start"] == f"file {own}"
+    assert load(environ=environ).settings.screen.theme is None

@@ -12,7 +12,7 @@ from textual.widgets import Button, Input
 from broker.messages import ProjectSummary
 from tests import screens
 from tests.screen_person import Person
-from winslow.config import Config, Settings
+from winslow.config import Config, ScreenSettings, Settings
 from winslow_tui.screens.command import CommandLine, Help
 from winslow_tui.screens.first_run import FirstRun
 from winslow_tui.screens.form import Form, Question
@@ -82,6 +82,21 @@ async def test_filter_sorting_and_colours_are_there_at_the_next_start(tmp_path: 
         await anna.reads("/2026", "PROJECT▾")
         assert list(anna.app.screen.query_one(VirtualTable).keys) == [screens.ULM, "kempten-north-aa2b"]
         assert anna.app.theme == "winslow-light"
+
+
+async def test_what_is_configured_of_the_screen_counts_at_every_start(tmp_path: Path) -> None:
+    begins = ScreenSettings(theme="light", mouse=True, notices=False)
+    config = Config(settings=screens.CONFIG.settings.model_copy(update={"screen": begins}), origins={})
+    for _ in range(2):
+        app = screens.app(screens.site(), tmp_path, config=config)
+        async with app.run_test(notifications=True) as pilot:
+            assert (app.theme, app.mouse, app.notices) == ("winslow-light", True, False)
+            anna = Person(pilot, screens.site())
+            await anna.press("m", "ctrl+t", "colon", *"notices", "enter")
+            await anna.reads("notices on")
+            assert (app.theme, app.mouse, app.notices) == ("winslow-contrast", False, True)
+    after = screens.app(screens.site(), tmp_path)
+    assert (after.theme, after.mouse, after.notices) == ("winslow-contrast", False, True)
 
 
 async def test_a_memory_that_is_damaged_is_none(tmp_path: Path) -> None:

@@ -39,7 +39,9 @@ def config(ctx: typer.Context) -> Config:
     given = flags(ctx)
     environ = dict(os.environ) | ({"WINSLOW_CONFIG": given.config} if given.config else {})
     return load(
-        flags={"site": given.site, "broker.url": given.broker, "store.url": given.store}, environ=environ
+        flags={"site": given.site, "broker.url": given.broker, "store.url": given.store},
+        environ=environ,
+        personal=True,
     )
 
 

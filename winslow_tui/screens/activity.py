@@ -34,7 +34,7 @@ class ActivityScreen(SiteScreen):
     remembered = "activity"
     AUTO_FOCUS = "#body"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "filter", "filter", key_display="/"),
+        Binding("slash", "filter", "filter", key_display="/", id="filter"),
         *verbs.bindings("site"),
     ]
 

@@ -15,7 +15,9 @@ from textual.widgets import Input, Static
 
 from winslow import terminal_text
 from winslow_tui import verbs
+from winslow_tui.keymap import rebind
 from winslow_tui.projectrows import duration
+from winslow_tui.screens import program as _program  # noqa: F401  adds its verbs
 from winslow_tui.screens.command import CommandLine, Help
 from winslow_tui.sitemodel import Changes, SiteModel
 from winslow_tui.sitewatch import Server
@@ -58,12 +60,12 @@ class SiteScreen(Screen[None], inherit_bindings=False):
     """
     _told_off = ""
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "back", "back", show=False),
-        Binding("slash", "filter", "filter", key_display="/", show=False),
-        Binding("colon", "command", "commands", key_display=":", show=False),
-        Binding("question_mark", "help", "help", key_display="?", show=False),
-        Binding("tab", "app.focus_next", "next part", show=False),
-        Binding("shift+tab", "app.focus_previous", "part before", show=False),
+        Binding("escape", "back", "back", show=False, id="back"),
+        Binding("slash", "filter", "filter", key_display="/", show=False, id="filter"),
+        Binding("colon", "command", "commands", key_display=":", show=False, id="commands"),
+        Binding("question_mark", "help", "help", key_display="?", show=False, id="help"),
+        Binding("tab", "app.focus_next", "next part", show=False, id="next-part"),
+        Binding("shift+tab", "app.focus_previous", "part before", show=False, id="previous-part"),
     ]
 
     def compose(self) -> ComposeResult:
@@ -105,6 +107,7 @@ class SiteScreen(Screen[None], inherit_bindings=False):
         return self.winslow.site
 
     def on_mount(self) -> None:
+        rebind(self)
         if self.remembered:
             kept = self.winslow.remembered.view(self.remembered)
             self.query_one("#filter", Input).value = kept.filter
@@ -137,6 +140,7 @@ class SiteScreen(Screen[None], inherit_bindings=False):
     def draw_frame(self) -> None:
         """Draw the lines of the frame; called when something in them may have changed, and every second."""
         config, site, now = self.winslow.config, self.site, self.winslow.around.clock()
+        keymap = self.winslow.keymap
         self.query_one("#site", Line).show(
             [
                 (Part("winslow", "title"),),
@@ -163,14 +167,23 @@ class SiteScreen(Screen[None], inherit_bindings=False):
         told = self.query_one("#filter", Input).value
         crumbs = self.crumbs()
         left: list[tuple[Part, ...]] = [
-            (Part(f"{place} ", "key"), Part(f" {name} ", "on") if view == self.view else Part(name, ""))
-            for place, (view, name) in enumerate(VIEWS, start=1)
+            (
+                Part(f"{keymap.key(view)} ", "key"),
+                Part(f" {name} ", "on") if view == self.view else Part(name, ""),
+            )
+            for view, name in VIEWS
         ]
         if crumbs:
             left = [(Part(" › ".join(crumbs), "title"),)]
         self.query_one("#views", Line).show(left, [Part(f"/{told}", "key")] if told else [])
         self.query_one("#hints", Line).show(
-            self._hints(), [Part("?", "key"), Part(" help  "), Part(":", "key"), Part(" commands")]
+            self._hints(),
+            [
+                Part(keymap.key("help"), "key"),
+                Part(" help  "),
+                Part(keymap.key("commands"), "key"),
+                Part(" commands"),
+            ],
         )
 
     def crumbs(self) -> tuple[str, ...]:
@@ -252,7 +265,9 @@ class SiteScreen(Screen[None], inherit_bindings=False):
             verb = verbs.find(name, self.kinds)
             if verb is None:
                 self.winslow.told(
-                    f"there is no command '{name}' here", hint="? shows what there is", bad=True
+                    f"there is no command '{name}' here",
+                    hint=f"{self.winslow.keymap.told('help')} shows what there is",
+                    bad=True,
                 )
             else:
                 self.action_verb(verb.on, verb.name)

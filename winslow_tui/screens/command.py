@@ -16,6 +16,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from winslow_tui import verbs
+from winslow_tui.keymap import HasKeymap, Keymap, rebind
 from winslow_tui.screens.page import aligned
 from winslow_tui.verbs import Kind, Verb
 
@@ -53,16 +54,22 @@ class CommandLine(ModalScreen[str | None]):
         self._offer("")
         self.query_one(Input).focus()
 
+    @property
+    def _keymap(self) -> Keymap:
+        assert isinstance(self.app, HasKeymap)
+        return self.app.keymap
+
     def _offer(self, text: str) -> None:
         words = text.casefold().split()
         choices = self.query_one(OptionList)
         choices.clear_options()
-        told = [(each.name, f"{each.name:<16} {each.words}", each.key) for each in self._verbs]
-        told += [(name, f"{name:<16} show them", "") for name in VIEW_NAMES]
-        told.append(("quit", f"{'quit':<16} leave", "q"))
-        for name, line, key in told:
-            if all(word in line.casefold() for word in words):
-                choices.add_option(Option(Content(f"{line}{'  [' + key + ']' if key else ''}"), id=name))
+        keymap = self._keymap
+        told = [(each.name, each.words, keymap.key(each.name, each.key)) for each in self._verbs]
+        told += [(name, "show them", keymap.key(name)) for name in VIEW_NAMES]
+        told.append(("quit", "leave", keymap.key("quit")))
+        for name, does, key in told:
+            if all(word in f"{name} {does}".casefold() for word in words):
+                choices.add_option(Option(Content(f"{name:<15} {key:<6} {does}"), id=name))
         if choices.option_count:
             choices.highlighted = 0
 
@@ -95,8 +102,8 @@ class Help(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,question_mark,q", "close", "close"),
-        Binding("j", "scroll(1)", "down", show=False),
-        Binding("k", "scroll(-1)", "up", show=False),
+        Binding("j", "scroll(1)", "down", show=False, id="down"),
+        Binding("k", "scroll(-1)", "up", show=False, id="up"),
     ]
     DEFAULT_CSS = """
     Help { align: center middle; }
@@ -121,6 +128,7 @@ class Help(ModalScreen[None]):
             yield Static(Content(text), markup=False)
 
     def on_mount(self) -> None:
+        rebind(self)
         self.query_one("#help").focus()
 
     def action_scroll(self, by: int) -> None:

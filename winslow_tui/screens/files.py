@@ -71,7 +71,14 @@ def upload(app: WinslowApp, keys: Sequence[str]) -> None:
         ),
         Field("to", "to", value=into, required=True),
     )
-    app.push_screen(Form("Upload", fields, send, done=lambda _: app.told("on its way: T shows it")))
+    app.push_screen(
+        Form(
+            "Upload",
+            fields,
+            send,
+            done=lambda _: app.told(f"on its way: {app.keymap.told('transfers')} shows it"),
+        )
+    )
 
 
 @verb("download", "file", "download", key="d", shown=True, bulk=True, changes=False)
@@ -84,7 +91,14 @@ def download(app: WinslowApp, keys: Sequence[str]) -> None:
 
     field = Field("to", "into the folder", value=".", required=True)
     title = f"Download {keys[0] if len(keys) == 1 else f'{len(keys)} files'}"
-    app.push_screen(Form(title, [field], send, done=lambda _: app.told("on its way: T shows it")))
+    app.push_screen(
+        Form(
+            title,
+            [field],
+            send,
+            done=lambda _: app.told(f"on its way: {app.keymap.told('transfers')} shows it"),
+        )
+    )
 
 
 @verb("remove", "file", "remove", key="D", bulk=True)
@@ -146,7 +160,7 @@ class FilesScreen(SiteScreen):
     AUTO_FOCUS = "#entries"
     remembered = "files"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "filter", "filter", key_display="/"),
+        Binding("slash", "filter", "filter", key_display="/", id="filter"),
         *verbs.bindings("file", "site"),
         *sorting.bindings({"N": "NAME", "S": "SIZE", "M": "MODIFIED"}),
     ]
@@ -250,9 +264,9 @@ class TransfersScreen(SiteScreen):
         Column("WHAT", 30, grow=4, rank=9),
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("x", "stop", "stop"),
-        Binding("r", "again", "go on"),
-        Binding("D", "forget", "forget"),
+        Binding("x", "stop", "stop", id="stop"),
+        Binding("r", "again", "go on", id="go-on"),
+        Binding("D", "forget", "forget", id="forget"),
     ]
 
     def body(self) -> Iterable[Widget]:

@@ -27,7 +27,7 @@ def _numbers(keys: Sequence[str]) -> tuple[str, list[int]]:
 def compare(app: WinslowApp, keys: Sequence[str]) -> None:
     """What two marked runs have otherwise: environment, image, requirements, results, files."""
     if len(keys) != 2:
-        app.told("mark two runs with space to compare them", bad=True)
+        app.told(f"mark two runs with {app.keymap.key('mark')} to compare them", bad=True)
         return
     project, (before, after) = _numbers(keys)
     app.do(

@@ -15,6 +15,7 @@ from textual.widgets import Input
 
 from winslow import terminal_text
 from winslow.errors import UsageError
+from winslow_tui.keymap import rebind
 from winslow_tui.logblocks import SOURCES, Source
 from winslow_tui.logfeed import LogFeed
 from winslow_tui.logfilter import FilteredLines
@@ -66,18 +67,32 @@ class LogPane(Vertical):
     LogPane #ask.shown { display: block; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "ask('search')", "search", key_display="/"),
-        Binding("ampersand", "ask('filter')", "only lines with", key_display="&"),
-        Binding("n", "next(1)", "next found", show=False),
-        Binding("N", "next(-1)", "found before", show=False),
-        Binding("e", "sources", "stderr, system, all", show=False),
-        Binding("at", "ask('time')", "to a time", key_display="@", show=False),
-        Binding("y", "copy", "copy the line", show=False),
-        Binding("ctrl+s", "save", "save", show=False),
-        Binding("v", "pager", "open in $PAGER", show=False),
-        Binding("left_curly_bracket", "attempt(-1)", "attempt before", key_display="{", show=False),
-        Binding("right_curly_bracket", "attempt(1)", "attempt after", key_display="}", show=False),
-        Binding("escape", "calm", "end the search, the filter", show=False),
+        Binding("slash", "ask('search')", "search", key_display="/", id="search"),
+        Binding("ampersand", "ask('filter')", "only lines with", key_display="&", id="only"),
+        Binding("n", "next(1)", "next found", show=False, id="next-found"),
+        Binding("N", "next(-1)", "found before", show=False, id="previous-found"),
+        Binding("e", "sources", "stderr, system, all", show=False, id="sources"),
+        Binding("at", "ask('time')", "to a time", key_display="@", show=False, id="to-time"),
+        Binding("y", "copy", "copy the line", show=False, id="copy"),
+        Binding("ctrl+s", "save", "save", show=False, id="save"),
+        Binding("v", "pager", "open in $PAGER", show=False, id="pager"),
+        Binding(
+            "left_curly_bracket",
+            "attempt(-1)",
+            "attempt before",
+            key_display="{",
+            show=False,
+            id="attempt-before",
+        ),
+        Binding(
+            "right_curly_bracket",
+            "attempt(1)",
+            "attempt after",
+            key_display="}",
+            show=False,
+            id="attempt-after",
+        ),
+        Binding("escape", "calm", "end the search, the filter", show=False, id="end-search"),
     ]
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -116,6 +131,7 @@ class LogPane(Vertical):
         return self.app
 
     def on_mount(self) -> None:
+        rebind(self)
         self.set_interval(0.1, self._poll)
         self.draw_below()
 
@@ -315,7 +331,7 @@ class LogPane(Vertical):
 
     def action_next(self, by: int) -> None:
         if self._search is None:
-            self.winslow.told("nothing is searched for: / does")
+            self.winslow.told(f"nothing is searched for: {self.winslow.keymap.told('search')} does")
             return
         self._note = ""
         key = self.view.current or 0

@@ -48,7 +48,9 @@ def copy_line(app: WinslowApp, feed: LogFeed, key: int) -> None:
 
 def _copied(app: WinslowApp, data: bytes | None) -> None:
     if data is None:
-        app.told("too long to be copied", hint="save it to a file instead: ctrl+s", bad=True)
+        app.told(
+            "too long to be copied", hint=f"save it to a file instead: {app.keymap.told('save')}", bad=True
+        )
         return
     text = terminal_text.block(data.decode("utf-8", "replace"))
     if app.copy(text):

@@ -80,7 +80,7 @@ class NodesScreen(SiteScreen):
     AUTO_FOCUS = "#body"
     remembered = "nodes"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "filter", "filter", key_display="/"),
+        Binding("slash", "filter", "filter", key_display="/", id="filter"),
         *verbs.bindings("node", "site"),
         *sorting.bindings({"N": "NODE", "S": "STATE", "C": "CPU", "M": "MEMORY", "R": "RUNS"}),
     ]

@@ -14,6 +14,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from winslow import terminal_text
+from winslow_tui.keymap import rebind
 
 
 class Page(ModalScreen[None]):
@@ -21,12 +22,12 @@ class Page(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "close", "close"),
-        Binding("j,down", "down", "down", show=False),
-        Binding("k,up", "up", "up", show=False),
-        Binding("ctrl+f,pagedown,space", "page(1)", "page down", show=False),
-        Binding("ctrl+b,pageup", "page(-1)", "page up", show=False),
-        Binding("g,home", "edge(-1)", "first", show=False),
-        Binding("G,end", "edge(1)", "last", show=False),
+        Binding("j,down", "down", "down", show=False, id="down"),
+        Binding("k,up", "up", "up", show=False, id="up"),
+        Binding("ctrl+f,pagedown,space", "page(1)", "page down", show=False, id="page-down"),
+        Binding("ctrl+b,pageup", "page(-1)", "page up", show=False, id="page-up"),
+        Binding("g,home", "edge(-1)", "first", show=False, id="first"),
+        Binding("G,end", "edge(1)", "last", show=False, id="last"),
     ]
     DEFAULT_CSS = """
     Page { align: center middle; }
@@ -47,6 +48,7 @@ class Page(ModalScreen[None]):
             yield Static(self._text, id="page-text", markup=False)
 
     def on_mount(self) -> None:
+        rebind(self)
         self._box.focus()
 
     @property

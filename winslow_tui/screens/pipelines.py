@@ -125,10 +125,10 @@ class PipelinesScreen(SiteScreen):
     AUTO_FOCUS = "#list"
     BINDINGS: ClassVar[list[BindingType]] = [
         *verbs.bindings("pipeline", "site"),
-        Binding("slash", "filter", "filter", key_display="/"),
-        Binding("v", "show('text')", "text", show=False),
-        Binding("h", "show('history')", "history"),
-        Binding("d", "show('diff')", "last change"),
+        Binding("slash", "filter", "filter", key_display="/", id="filter"),
+        Binding("v", "show('text')", "text", show=False, id="text"),
+        Binding("h", "show('history')", "history", id="history"),
+        Binding("d", "show('diff')", "last change", id="last-change"),
     ]
     DEFAULT_CSS = """
     PipelinesScreen #list { width: 46; max-width: 50%; border-right: solid $panel; }

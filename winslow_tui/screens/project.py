@@ -61,13 +61,13 @@ class ProjectScreen(SiteScreen):
     AUTO_FOCUS = "#runs"
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
-            Binding(str(place), f"tab('{name}')", name, show=False)
+            Binding(str(place), f"tab('{name}')", name, show=False, id=f"tab-{name}")
             for place, name in enumerate(TABS, start=1)
         ),
-        Binding("left_square_bracket", "run(-1)", "run before", key_display="[", show=False),
-        Binding("right_square_bracket", "run(1)", "run after", key_display="]", show=False),
-        Binding("tab", "other_side", "other side", show=False),
-        Binding("z", "whole_width", "whole width, both sides", show=False),
+        Binding("left_square_bracket", "run(-1)", "run before", key_display="[", show=False, id="run-before"),
+        Binding("right_square_bracket", "run(1)", "run after", key_display="]", show=False, id="run-after"),
+        Binding("tab", "other_side", "other side", show=False, id="other-side"),
+        Binding("z", "whole_width", "whole width, both sides", show=False, id="whole-width"),
         *verbs.bindings("run", "project", "file", "site"),
     ]
     DEFAULT_CSS = """
@@ -100,7 +100,12 @@ class ProjectScreen(SiteScreen):
         yield Banner(id="asks", markup=False)
         with Horizontal(id="body"):
             with Vertical(id="left"):
-                yield VirtualTable(RUNS, self._row, empty="no run yet: s starts", id="runs")
+                yield VirtualTable(
+                    RUNS,
+                    self._row,
+                    empty=f"no run yet: {self.winslow.keymap.told('start')} starts",
+                    id="runs",
+                )
                 yield Static(id="plan", markup=False)
             with Vertical(id="right"):
                 yield Line(gap=1, id="tabs")
@@ -323,10 +328,11 @@ class ProjectScreen(SiteScreen):
 
     def _draw_tab(self) -> None:
         parts = [
-            (Part(f"{place} ", "key"), Part(f" {name.capitalize()} ", "on"))
-            if name == self.tab
-            else (Part(f"{place} ", "key"), Part(name.capitalize()))
-            for place, name in enumerate(TABS, start=1)
+            (
+                Part(f"{self.winslow.keymap.key(f'tab-{name}')} ", "key"),
+                Part(f" {name.capitalize()} ", "on") if name == self.tab else Part(name.capitalize()),
+            )
+            for name in TABS
         ]
         self.query_one("#tabs", Line).show(parts)
         run = self.run

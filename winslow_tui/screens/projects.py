@@ -22,7 +22,6 @@ from winslow_tui.sitemodel import Changes
 from winslow_tui.verbs import Kind
 from winslow_tui.widgets.table import Cell, VirtualTable
 
-NONE_YET = "no project yet: n makes one"
 _VALUES: Mapping[str, Callable[[Mapping[str, ProjectRow], str], Any]] = {
     "PROJECT": lambda rows, key: key,
     "STATE": lambda rows, key: rows[key].summary.state,
@@ -41,7 +40,7 @@ class ProjectsScreen(SiteScreen):
     remembered = "projects"
     AUTO_FOCUS = "#body"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "filter", "filter", key_display="/"),
+        Binding("slash", "filter", "filter", key_display="/", id="filter"),
         *verbs.bindings("project", "site"),
         *sorting.bindings(
             {
@@ -63,10 +62,14 @@ class ProjectsScreen(SiteScreen):
         yield VirtualTable(
             projectrows.COLUMNS,
             self._row,
-            empty=NONE_YET,
+            empty=self._none_yet,
             id="body",
         )
         yield Static(id="reason", markup=False)
+
+    @property
+    def _none_yet(self) -> str:
+        return f"no project yet: {self.winslow.keymap.told('new')} makes one"
 
     @property
     def table(self) -> VirtualTable:
@@ -102,7 +105,8 @@ class ProjectsScreen(SiteScreen):
             order = [key for key in order if wanted.holds(rows[key].fields())]
         if self.sorting.column:
             order = self.sorting.order(order, {name: partial(of, rows) for name, of in _VALUES.items()})
-        self.table.empty = NONE_YET if not rows else "no project passes the filter: esc shows all"
+        back = self.winslow.keymap.told("back")
+        self.table.empty = self._none_yet if not rows else f"no project passes the filter: {back} shows all"
         self.table.sorting = self.sorting
         self.table.show(order)
         self.table.refresh_line(0)

@@ -115,7 +115,12 @@ class QueueScreen(SiteScreen):
         self._document: Project | None = None
 
     def body(self) -> Iterable[Widget]:
-        yield VirtualTable(COLUMNS, self._row, empty="nothing waits: n adds a run", id="body")
+        yield VirtualTable(
+            COLUMNS,
+            self._row,
+            empty=f"nothing waits: {self.winslow.keymap.told('add')} adds a run",
+            id="body",
+        )
 
     @property
     def table(self) -> VirtualTable:

@@ -17,6 +17,7 @@ from winslow.address import Address
 from winslow.placement import size_text
 from winslow.workspace import EntryType
 from winslow_tui.filing import File
+from winslow_tui.keymap import rebind
 from winslow_tui.sorting import Sorting
 from winslow_tui.widgets.frame import Line, Part
 from winslow_tui.widgets.table import Cell, Column, VirtualTable
@@ -38,7 +39,7 @@ class Browser(Vertical):
     Browser { height: 1fr; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("backspace,left", "up", "up", key_display="⌫"),
+        Binding("backspace,left", "up", "up", key_display="⌫", id="folder-up"),
     ]
 
     class Opened(Message):
@@ -70,6 +71,7 @@ class Browser(Vertical):
         yield VirtualTable(COLUMNS, self._row, empty="nothing here", id="entries")
 
     def on_mount(self) -> None:
+        rebind(self)
         self.go(self.at)
 
     @property

@@ -21,6 +21,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from winslow import terminal_text
+from winslow_tui.keymap import rebind
 from winslow_tui.logblocks import LogLine
 from winslow_tui.logtimes import local_time
 
@@ -75,21 +76,21 @@ class LogView(Widget, can_focus=True):
     LogView > .log--away { color: $dim; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("j,down", "scroll_rows(1)", "down", show=False),
-        Binding("k,up", "scroll_rows(-1)", "up", show=False),
-        Binding("g,home", "start", "start", show=False),
-        Binding("G,end", "end", "end, follow", show=False),
-        Binding("ctrl+f,pagedown,space", "scroll_pages(1)", "page down", show=False),
-        Binding("ctrl+b,pageup", "scroll_pages(-1)", "page up", show=False),
-        Binding("ctrl+d", "scroll_pages(0.5)", "half a page down", show=False),
-        Binding("ctrl+u", "scroll_pages(-0.5)", "half a page up", show=False),
-        Binding("l,right", "sideways(1)", "right", show=False),
-        Binding("h,left", "sideways(-1)", "left", show=False),
-        Binding("J,shift+down", "choose(1)", "choose the next line", show=False),
-        Binding("K,shift+up", "choose(-1)", "choose the line before", show=False),
-        Binding("f", "follow", "follow"),
-        Binding("w", "wrap", "wrap"),
-        Binding("t", "times", "times"),
+        Binding("j,down", "scroll_rows(1)", "down", show=False, id="down"),
+        Binding("k,up", "scroll_rows(-1)", "up", show=False, id="up"),
+        Binding("g,home", "start", "start", show=False, id="first"),
+        Binding("G,end", "end", "end, follow", show=False, id="last"),
+        Binding("ctrl+f,pagedown,space", "scroll_pages(1)", "page down", show=False, id="page-down"),
+        Binding("ctrl+b,pageup", "scroll_pages(-1)", "page up", show=False, id="page-up"),
+        Binding("ctrl+d", "scroll_pages(0.5)", "half a page down", show=False, id="half-page-down"),
+        Binding("ctrl+u", "scroll_pages(-0.5)", "half a page up", show=False, id="half-page-up"),
+        Binding("l,right", "sideways(1)", "right", show=False, id="right"),
+        Binding("h,left", "sideways(-1)", "left", show=False, id="left"),
+        Binding("J,shift+down", "choose(1)", "choose the next line", show=False, id="next-line"),
+        Binding("K,shift+up", "choose(-1)", "choose the line before", show=False, id="previous-line"),
+        Binding("f", "follow", "follow", id="follow"),
+        Binding("w", "wrap", "wrap", id="wrap"),
+        Binding("t", "times", "times", id="times"),
     ]
 
     class Changed(Message):
@@ -113,6 +114,9 @@ class LogView(Widget, can_focus=True):
         self._top = 0  # a key
         self._skip = 0  # rows of the top line above the screen
         self._window: list[Row] | None = None
+
+    def on_mount(self) -> None:
+        rebind(self)
 
     # -- what is shown
 

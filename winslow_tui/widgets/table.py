@@ -21,6 +21,7 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from winslow_tui.keymap import rebind
 from winslow_tui.sorting import Sorting
 from winslow_tui.themes import STATES
 
@@ -67,16 +68,16 @@ class VirtualTable(ScrollView, can_focus=True, inherit_bindings=False):
     VirtualTable > .table--dim { color: $dim; }
     """ + "\n".join(f"VirtualTable > .table--{state} {{ color: $state-{state}; }}" for state in STATES)
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("j,down", "move(1)", "down", show=False),
-        Binding("k,up", "move(-1)", "up", show=False),
-        Binding("g,home", "edge(-1)", "first", show=False),
-        Binding("G,end", "edge(1)", "last", show=False),
-        Binding("ctrl+f,pagedown", "page(1)", "page down", show=False),
-        Binding("ctrl+b,pageup", "page(-1)", "page up", show=False),
-        Binding("ctrl+d", "page(0.5)", "half a page down", show=False),
-        Binding("ctrl+u", "page(-0.5)", "half a page up", show=False),
-        Binding("enter", "choose", "open"),
-        Binding("space", "mark", "mark", show=False),
+        Binding("j,down", "move(1)", "down", show=False, id="down"),
+        Binding("k,up", "move(-1)", "up", show=False, id="up"),
+        Binding("g,home", "edge(-1)", "first", show=False, id="first"),
+        Binding("G,end", "edge(1)", "last", show=False, id="last"),
+        Binding("ctrl+f,pagedown", "page(1)", "page down", show=False, id="page-down"),
+        Binding("ctrl+b,pageup", "page(-1)", "page up", show=False, id="page-up"),
+        Binding("ctrl+d", "page(0.5)", "half a page down", show=False, id="half-page-down"),
+        Binding("ctrl+u", "page(-0.5)", "half a page up", show=False, id="half-page-up"),
+        Binding("enter", "choose", "open", id="open"),
+        Binding("space", "mark", "mark", show=False, id="mark"),
     ]
     cursor: reactive[int] = reactive(0, repaint=False)
 
@@ -124,6 +125,9 @@ class VirtualTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._places: dict[str, int] = {}
         self._told: str | None = None
         self._drawn: dict[str, Sequence[Cell]] = {}  # what was drawn last of the rows on the screen
+
+    def on_mount(self) -> None:
+        rebind(self)
 
     # -- rows
 
