@@ -164,6 +164,8 @@ class Sampler:
         self._nvml = library or Nvml()
         self._device = _device_of(directory)
         self._last: tuple[float, Mapping[str, tuple[int, int]]] | None = None
+        self.gpus: tuple[GpuSample, ...] = ()
+        """All GPUs as they were last sampled."""
         psutil.cpu_percent(percpu=True)  # the first answer is about no time at all
 
     def sample(self) -> NodeSample:
@@ -188,6 +190,7 @@ class Sampler:
         memory = psutil.virtual_memory()
         usage = shutil.disk_usage(self._directory)
         read, write = rates("disk")
+        self.gpus = self._nvml.samples()
         networks = []
         for name in sorted(key[4:] for key in counters if key.startswith("net "))[:_MOST_INTERFACES]:
             incoming, outgoing = rates(f"net {name}")
@@ -207,7 +210,7 @@ class Sampler:
                     write_rate=write,
                 ),
             ),
-            gpus=self._nvml.samples(),
+            gpus=self.gpus,
         )
 
 

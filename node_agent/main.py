@@ -118,6 +118,7 @@ async def _serve(config: Config, settings: AgentSettings, data: DataDirectory) -
         will=Will(topic=topics.NodeState(node=identity.node), payload=will),
     )
     trusted = asyncio.Event()
+    sampler = hardware.Sampler(data.path, clock=clock.monotonic)
     async with session:
         agent = Agent(
             identity=identity,
@@ -127,7 +128,7 @@ async def _serve(config: Config, settings: AgentSettings, data: DataDirectory) -
             executor=executor,
             clock=clock,
             jitter=rng.random,
-            sampler=hardware.Sampler(data.path, clock=clock.monotonic),
+            sampler=sampler,
             secrets=vault.names(),
             trusted=trusted,
             tools=lambda mirror, publish: Tools(
@@ -152,6 +153,7 @@ async def _serve(config: Config, settings: AgentSettings, data: DataDirectory) -
                 allow_host_network=settings.allow_host_network,
                 vault=vault,
                 jitter=rng.random,
+                gpus=lambda: sampler.gpus,
             ),
         )
         _say(f"node {identity.node}: {await runtime.check()}; workspaces by {strategy}")

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from node_agent.runtime.port import ContainerUsage
-from winslow.metrics import ContainerSample
+from winslow.metrics import ContainerSample, GpuSample
 from winslow.usage import Usage
 
 PAST_SECONDS = 10.0  # between two samples that carry what was before them
 
 
 class Measuring:
-    """One container, looked at from `now` (monotonic seconds) on. `memory_limit` in bytes, 0: none."""
+    """One container, looked at from `now` (monotonic seconds) on. `memory_limit` in bytes, 0: none; `gpus`
+    are the UUIDs of those it was given."""
 
-    def __init__(self, *, now: float, memory_limit: int) -> None:
+    def __init__(self, *, now: float, memory_limit: int, gpus: Collection[str] = ()) -> None:
         self._limit = memory_limit
+        self._gpus = gpus
         self._life = Usage()
         self._told = now
         self._last: tuple[float, ContainerUsage] | None = None
 
-    def sample(self, now: float, usage: ContainerUsage) -> ContainerSample:
-        """What is told of a look at it."""
+    def sample(
+        self, now: float, usage: ContainerUsage, *, gpus: tuple[GpuSample, ...] = ()
+    ) -> ContainerSample:
+        """What is told of a look at it; `gpus` are all of the machine."""
         seconds, before = 0.0, usage
         if self._last is not None:
             seconds, before = now - self._last[0], self._last[1]
@@ -39,6 +45,7 @@ class Measuring:
             net_in=rate(usage.net_in, before.net_in),
             net_out=rate(usage.net_out, before.net_out),
             processes=usage.processes,
+            gpus=tuple(gpu for gpu in gpus if gpu.uuid in self._gpus),
             past=self._life.past() if due else None,
         )
         self._life.add(sample)

@@ -17,12 +17,14 @@ from node_agent.places import PlacePlan, Placer
 from node_agent.runtime.port import ContainerRuntime
 from node_agent.sources import Sources
 from node_agent.vault import Vault
+from winslow.metrics import GpuSample
 from winslow.store.port import ObjectStore
 
 
 @dataclass(frozen=True)
 class Tools:
-    """One set per agent. `jitter` is a random number from 0 to 1, new at each call."""
+    """One set per agent. `jitter` is a random number from 0 to 1, new at each call; `gpus` are the machine's as they
+    were sampled last."""
 
     site: str
     node: str
@@ -45,6 +47,7 @@ class Tools:
     allow_host_network: bool
     vault: Vault
     jitter: Callable[[], float]
+    gpus: Callable[[], tuple[GpuSample, ...]]
 
     def bytes_to_fetch(self, plan: PlacePlan) -> int:
         """How much of a plan is not in the node's cache."""

@@ -147,7 +147,8 @@ class _Watch:
     async def _measure(self) -> None:
         held, tools = self._held, self._held.tools
         noted = tools.clock.monotonic()
-        measuring = Measuring(now=noted, memory_limit=held.run.stage.requires.memory)
+        limit, own = held.run.stage.requires.memory, held.journal.gpus
+        measuring = Measuring(now=noted, memory_limit=limit, gpus=own)
         for pause in _pauses():
             with suppress(RuntimeFailure):
                 usage = await tools.runtime.usage(self._container)
@@ -157,7 +158,7 @@ class _Watch:
                     if now - noted >= PEAK_SECONDS and self._peak != held.journal.peak:
                         noted = now
                         await held.note(peak=self._peak)
-                    held.telling.used(measuring.sample(now, usage))
+                    held.telling.used(measuring.sample(now, usage, gpus=tools.gpus()))
             await asyncio.sleep(pause)
 
     def _peak_of(self, status: ContainerStatus) -> Peak:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from winslow.metrics import ContainerSample, GpuSample, UsagePoint
+from winslow.metrics import ContainerSample, UsagePoint
 from winslow.placement import size_text
 from winslow.project import Attempt, Run
 from winslow.usage import Usage, merged, point_of
@@ -21,19 +21,15 @@ class RunUsage:
 
     life: Usage = field(default_factory=lambda: Usage(most=MOST_POINTS))
     last: ContainerSample | None = None
-    gpus: tuple[GpuSample, ...] = ()
-    """The attempt's own, as its node told last."""
     most: UsagePoint | None = None
 
     def add(self, sample: ContainerSample) -> None:
         """The next sample, and what it tells of the time before."""
-        gpus = sample.gpus or self.gpus
-        sample = sample.model_copy(update={"gpus": gpus})
         heard = [point_of(sample)]
         if sample.past is not None and self.life.learn(sample.past):
             heard += sample.past.points
         self.life.add(sample)
-        self.last, self.gpus = sample, gpus
+        self.last = sample
         for point in heard:
             self.most = point if self.most is None else merged(self.most, point, max)
 
@@ -67,7 +63,7 @@ class RunUsage:
             rated("net out", [each.net_out for each in points], most.net_out, last.net_out),
             row("processes", [each.processes for each in points], most.processes, f"{last.processes}"),
         ]  # fmt: skip
-        for place, gpu in enumerate(self.gpus):
+        for place, gpu in enumerate(last.gpus):
             values = [each.gpus[place] if place < len(each.gpus) else 0.0 for each in points]
             memory = f", {size_text(gpu.memory)} of {size_text(gpu.memory_total)}" if gpu.memory_total else ""
             heat = f", {gpu.temperature:.0f} °C" if gpu.temperature is not None else ""

@@ -127,6 +127,7 @@ def test_samples_have_rates_from_the_second_on(tmp_path: Path) -> None:
     assert 0 < disk.used <= disk.total
     assert disk.write_rate == 0
     assert [gpu.uuid for gpu in first.gpus] == ["GPU-0", "GPU-1"]
+    assert sampler.gpus == first.gpus
     second = sampler.sample()
     assert second.at == 102.0
     assert len(second.cpus) == len(first.cpus)

@@ -72,6 +72,7 @@ class Node:
             allow_host_network=False,
             vault=Vault(None, room=None),
             jitter=lambda: 0.0,
+            gpus=tuple,
         )
         self.held: Held | None = None
 

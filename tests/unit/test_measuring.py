@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from node_agent.measuring import PAST_SECONDS, Measuring
 from node_agent.runtime.port import ContainerUsage
+from winslow.metrics import GpuSample
 
 
 def usage(number: int, *, cpus: float = 1.5) -> ContainerUsage:
@@ -19,6 +20,19 @@ def test_rates_are_counted_between_two_looks_and_never_negative() -> None:
     assert (second.memory, second.memory_limit, second.processes) == (1008, 4096, 3)
     assert measuring.sample(106.0, usage(2)).read_rate == 0.0, "the container's counters began anew"
     assert measuring.sample(106.0, usage(9)).read_rate == 0.0, "no time has passed"
+
+
+def test_the_use_of_its_own_gpus_has_a_past_too() -> None:
+    measuring = Measuring(now=0.0, memory_limit=0, gpus=("GPU-1",))
+    other = GpuSample(uuid="GPU-0", percent=99.0)
+    samples = [
+        measuring.sample(2.0 * turn, usage(turn), gpus=(other, GpuSample(uuid="GPU-1", percent=10.0 * turn)))
+        for turn in range(6)
+    ]
+    last = samples[-1]
+    assert [(gpu.uuid, gpu.percent) for gpu in last.gpus] == [("GPU-1", 50.0)]
+    assert last.past is not None
+    assert [point.gpus for point in last.past.points] == [(0.0,), (10.0,), (20.0,), (30.0,), (40.0,)]
 
 
 def test_now_and_then_a_sample_carries_all_that_was_before() -> None:

@@ -121,8 +121,12 @@ async def test_the_tab_shows_samples_as_they_come_and_peaks_of_what_has_ended(tm
         await until("no sample has come yet")
         assert site.watch is not None
         for at in range(5):
-            site.watch.hear(topics.Stats(project=ULM, run=3, attempt=1), sample(2.0 * at, cpus=0.4 * at))
+            busy = GpuSample(uuid="g", percent=20.0 * at, memory=2 * GIB, memory_total=24 * GIB)
+            site.watch.hear(
+                topics.Stats(project=ULM, run=3, attempt=1), sample(2.0 * at, cpus=0.4 * at, gpus=(busy,))
+            )
         await until("1.6 of 2 cores")
+        assert "80 %, 2 GiB of 24 GiB" in shown() and "gpu 0 80 %" in shown()
         assert "1 GiB of 4 GiB" in shown() and "most heard" in shown()
         await pilot.press("[")
         await until("3 GiB of memory")

@@ -11,7 +11,7 @@ from textual.widgets import Static
 
 from broker import topics
 from winslow import terminal_text
-from winslow.metrics import ContainerSample, NodeSample
+from winslow.metrics import ContainerSample
 from winslow.project import Attempt, Run
 from winslow_tui.projectrows import duration
 from winslow_tui.runmetrics import RunUsage, recorded
@@ -38,7 +38,7 @@ class MetricsPane(VerticalScroll):
         self._attempt: Attempt | None = None
         self._where: tuple[str, int, int] | None = None
         self._usage = RunUsage()
-        self._streams: list[Stream] = []
+        self._stream: Stream | None = None
         self._told = ""
 
     def compose(self) -> ComposeResult:
@@ -71,28 +71,21 @@ class MetricsPane(VerticalScroll):
             self._where, self._usage = where, RunUsage()
         if run is None or attempt is None or run.state.ended:
             self._end()
-        elif not self._streams:
-            watch = self.winslow.watch_
-            self._streams = [watch.stream(topics.Stats(project=project, run=run.n, attempt=attempt.k).path)]
-            if attempt.gpus:
-                self._streams.append(watch.stream(topics.NodeMetrics(node=attempt.node).path, 1))
+        elif self._stream is None:
+            stats = topics.Stats(project=project, run=run.n, attempt=attempt.k)
+            self._stream = self.winslow.watch_.stream(stats.path)
         self.draw()
 
     def _end(self) -> None:
-        for stream in self._streams:
-            self.winslow.watch_.end(stream)
-        self._streams = []
+        if self._stream is not None:
+            self.winslow.watch_.end(self._stream)
+        self._stream = None
 
     def _listen(self) -> None:
         """Take over what came."""
-        for stream in reversed(self._streams):  # the node's GPUs first
-            for received in stream.take():
-                payload = received.payload
-                if isinstance(payload, NodeSample) and self._attempt is not None:
-                    own = self._attempt.gpus
-                    self._usage.gpus = tuple(gpu for gpu in payload.gpus if gpu.uuid in own)
-                elif isinstance(payload, ContainerSample):
-                    self._usage.add(payload)
+        for received in self._stream.take() if self._stream is not None else ():
+            if isinstance(received.payload, ContainerSample):
+                self._usage.add(received.payload)
         self.draw()
 
     def draw(self) -> None:
