@@ -27,7 +27,9 @@ from winslow.store.memory import MemoryStore
 from winslow_tui.app import WinslowApp
 from winslow_tui.logfeed import LogFeed
 from winslow_tui.logtimes import moment
+from winslow_tui.screens import logpane, project
 from winslow_tui.screens.logpane import LogPane
+from winslow_tui.widgets.table import VirtualTable
 
 SIZE = (140, 30)
 RUN = 3  # of ULM; it runs
@@ -423,3 +425,23 @@ async def test_searching_begins_from_the_list_of_runs_too(tmp_path: Path) -> Non
         await reader.ask("slash", "oops")
         await reader.until(partial(_at, reader, 407))
         assert reader.pane.view.has_focus
+
+
+async def test_a_run_that_the_cursor_passes_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(project, "REST_SECONDS", 3600.0)
+    async with reading(tmp_path) as reader:
+        opened, feed = list[int](), reader.feed
+
+        def begin(*args: Any, n: int, **named: Any) -> LogFeed:
+            opened.append(n)
+            return LogFeed(*args, n=n, **named)
+
+        monkeypatch.setattr(logpane, "LogFeed", begin)
+        await reader.press("tab", "j", "j")
+        assert reader.app.screen.query_one("#runs", VirtualTable).current == "1"
+        assert reader.feed is feed and not opened
+        await reader.press("enter")
+        await reader.until(lambda: opened == [1], "the log of the run at which the cursor rests")
+        await reader.until(lambda: not feed._thread.is_alive(), "the end of the one that was left")

@@ -12,6 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
+from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Static
 
@@ -45,6 +46,8 @@ RUNS = (
     Column("NODE", 4, grow=1, rank=3),
     Column("TIME", 5, align="right", rank=5),
 )
+REST_SECONDS = 0.15
+"""How long the cursor stays on a run before its log, files and facts are asked for: not for those it passes."""
 _RUN_STATES = {"QUEUED": "waiting", "PREPARING": "running", "COLLECTING": "running"}
 
 
@@ -94,6 +97,7 @@ class ProjectScreen(SiteScreen):
         self._reading = False
         self._stale: dict[int, int] = {}
         self._asked = False
+        self._resting: Timer | None = None
 
     def body(self) -> Iterable[Widget]:
         yield Static(id="title", markup=False)
@@ -319,7 +323,9 @@ class ProjectScreen(SiteScreen):
 
     @on(VirtualTable.Moved, "#runs")
     def _another_run(self) -> None:
-        self._draw_tab()
+        if self._resting is not None:
+            self._resting.stop()
+        self._resting = self.set_timer(REST_SECONDS, self._draw_tab)
 
     @on(VirtualTable.Chosen, "#runs")
     def _into_the_log(self) -> None:
