@@ -164,11 +164,12 @@ class Runs:
         env = self._projects.checked_env(values, where="answer")
         return self._link.change(self._projects.id_of(query), events.Answered(env=env, **self._link.stamp()))
 
-    def confirm(self, query: str) -> Project:
-        """Go on with the stage that asked. Raises Conflict where another one asks by now."""
+    def confirm(self, query: str, *, stage: str = "") -> Project:
+        """Go on with the stage that asked: `stage`, where the person has seen which, else the one that asks now.
+        Raises Conflict where another one asks by now."""
         project = self._projects.get(query)
         asked = project.control.pending
-        event = events.Confirmed(stage=asked.stage if asked else "", **self._link.stamp())
+        event = events.Confirmed(stage=stage or (asked.stage if asked else ""), **self._link.stamp())
         return self._link.change(project.id, event)
 
     def pause(self, query: str, *, note: str = "") -> Project:

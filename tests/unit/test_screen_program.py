@@ -12,7 +12,10 @@ from textual.widgets import Button, Input
 from broker.messages import ProjectSummary
 from tests import screens
 from tests.screen_person import Person
+from winslow import lifecycle
 from winslow.config import Config, ScreenSettings, Settings
+from winslow.events import Claimed, Confirmed, Ended, Exited, RunQueued, Started
+from winslow.pipeline import parse
 from winslow_tui.screens.command import CommandLine, Help
 from winslow_tui.screens.first_run import FirstRun
 from winslow_tui.screens.form import Form, Question
@@ -267,6 +270,36 @@ async def test_a_project_that_asks_is_answered_by_enter(tmp_path: Path) -> None:
         (run,) = anna.document("b10-night-d2aa").active
         assert run.env["THRESHOLD"].value == "0.7"
         await anna.until(lambda: not anna.app.screen.query_one(Banner).has_focus)
+
+
+ASKS = """\
+name: asks
+stages:
+  - {name: detect, image: i, confirmation: always}
+  - {name: track, image: i, confirmation: always}
+"""
+
+
+async def test_a_yes_counts_for_no_other_stage_than_the_one_that_was_shown(tmp_path: Path) -> None:
+    site, of = screens.site(), {"at": "2026-06-12T11:58:00Z", "by": "ben"}
+    made = lifecycle.create(
+        id="asks-a2b3", event_id="e0", name="Asks", pipeline=parse(ASKS, source="test"), source_revision=1,
+        source="asks", author="anna", tags=(), env={}, at=of["at"],
+    )  # fmt: skip
+    site.put(screens.after(made, RunQueued(id="e1", **of)))
+    async with at(tmp_path, site=site) as anna:
+        await anna.on("asks-a2b3")
+        await anna.press("a")
+        await anna.reads("stage 'detect' waits for a confirmation", "Go on?")
+        ben, run = site.client(screens.CONFIG), {"n": 1, "k": 1, "claim": "c"} | of
+        ben.link.change("asks-a2b3", Confirmed(id="e6", stage="detect", **of))
+        ben.link.change("asks-a2b3", Claimed(id="e2", node="ws1", node_uuid="u", **run))
+        ben.link.change("asks-a2b3", Started(id="e3", **run))
+        ben.link.change("asks-a2b3", Exited(id="e4", exit_code=0, **run))
+        ben.link.change("asks-a2b3", Ended(id="e5", outcome="succeeded", exit_code=0, **run))
+        await anna.press("y")
+        await anna.reads("stage 'track' asks by now", "'detect'")
+        assert not anna.document("asks-a2b3").active
 
 
 async def test_start_pause_and_abort(tmp_path: Path) -> None:

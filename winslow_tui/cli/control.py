@@ -96,10 +96,15 @@ def answer(
     report_start(used, used.runs.answer(project, pairs(values, "answer")), output)
 
 
-def confirm(ctx: typer.Context, project: ProjectArgument, output: OutputOption = Format.TABLE) -> None:
+def confirm(
+    ctx: typer.Context,
+    project: ProjectArgument,
+    stage: Annotated[str, typer.Option("--stage", help="only if it is this one that asks")] = "",
+    output: OutputOption = Format.TABLE,
+) -> None:
     """Go on with the stage that asks for it."""
     used = client(ctx)
-    report_start(used, used.runs.confirm(project), output)
+    report_start(used, used.runs.confirm(project, stage=stage), output)
 
 
 def wait(

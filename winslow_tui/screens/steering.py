@@ -99,7 +99,7 @@ def answer(app: WinslowApp, keys: Sequence[str]) -> None:
     """The form with exactly the values it asks for, or the question it asks."""
 
     def ask(project: Project) -> None:
-        control = project.control
+        control, asked = project.control, project.control.pending
         if control.reason is PauseReason.INPUT_REQUIRED:
             fields = [Field(name, name, required=True) for name in control.needs]
             app.push_screen(
@@ -114,7 +114,10 @@ def answer(app: WinslowApp, keys: Sequence[str]) -> None:
 
             def answered(yes: bool | None) -> None:
                 if yes:
-                    app.do(lambda: app.client.runs.confirm(project.id), lambda _: app.told("goes on"))
+                    app.do(
+                        lambda: app.client.runs.confirm(project.id, stage=asked.stage if asked else ""),
+                        lambda _: app.told("goes on"),
+                    )
 
             app.push_screen(Question(f"{project.name}: {control.note}.\nGo on?"), answered)
         else:
