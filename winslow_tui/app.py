@@ -34,7 +34,8 @@ from winslow_tui.screens.projects import ProjectsScreen
 from winslow_tui.sitemodel import Changes, SiteModel
 from winslow_tui.surroundings import Surroundings
 from winslow_tui.themes import DARK, MONOCHROME, PREFIX, THEMES
-from winslow_tui.transfers import Direction, State, Transfers
+from winslow_tui.transfers import State, Transfers
+from winslow_tui.unfinished import Direction
 
 PAINT_SECONDS = 0.1
 MANY = 200  # projects that are new at once, as at the start and after a cut
@@ -102,7 +103,7 @@ class WinslowApp(App[None], inherit_bindings=False):
         self.client = self.around.client(config)
         self.site = SiteModel(clock=self.around.clock)
         self.watch_ = self.around.watch(config, self.client)
-        self.transfers = Transfers(self.client, remembered=self.around.state / "transfers.json")
+        self.transfers = Transfers(self.client, remembered=self.around.state / "transfers")
         self._transfers_seen = self.transfers.version
         self._transfers_over = set(self.transfers.all)
 
@@ -172,12 +173,13 @@ class WinslowApp(App[None], inherit_bindings=False):
         for each in (found.all[key] for key in sorted(over - self._transfers_over) if key in found.all):
             if each.state is State.FAILED:
                 self.told(
-                    f"{each.local}: {each.problem}",
+                    f"{each.errand.local}: {each.problem}",
                     hint=f"{self.keymap.told('transfers')} shows it; {self.keymap.told('go-on')} goes on with it",
                     bad=True,
                 )
             elif each.state is State.DONE:
-                self.told(f"{each.remote if each.direction is Direction.FETCH else each.local}: done")
+                errand = each.errand
+                self.told(f"{errand.remote if errand.direction is Direction.FETCH else errand.local}: done")
         if over != self._transfers_over and isinstance(self.screen, SiteScreen) and self.screen.there:
             self.screen.files_changed()
         self._transfers_over = over

@@ -1,18 +1,16 @@
 """Files on their way while the person does something else: a few at a time, each with its bytes, rate and time left.
 
 A transfer that is stopped, or cut off by the end of the program, ends at a part's border: the same transfer
-asked for again goes on there. What was not done is remembered in the user's state folder and can be gone on
-with at the next start.
+asked for again goes on there. What was not done is remembered in the user's state folder (`unfinished`) and can
+be gone on with at the next start.
 """
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -23,6 +21,7 @@ from winslow.errors import WinslowError
 from winslow.project import Project
 from winslow_tui import filing, livefiles, workspace_editing
 from winslow_tui.client import Client
+from winslow_tui.unfinished import Direction, Errand, Unfinished
 
 AT_ONCE = 2
 RATE_SECONDS = 5.0  # over which a rate is measured
@@ -47,21 +46,13 @@ class State(StrEnum):
         return self in (State.DONE, State.FAILED, State.STOPPED)
 
 
-class Direction(StrEnum):
-    """Which way."""
-
-    SEND = "send"
-    FETCH = "fetch"
-
-
 @dataclass
 class Transfer:
     """One command's files. Numbers are bytes; `rate` bytes per second, 0 while none is known."""
 
     id: str
-    direction: Direction
-    local: str  # what is sent, or the folder things are fetched into
-    remote: str  # an address
+    errand: Errand
+    key: str  # by which it is remembered
     total: int = 0
     done: int = 0
     rate: float = 0.0
@@ -84,29 +75,31 @@ class Transfer:
 
 
 class Transfers:
-    """All transfers of this program. Any thread may ask; the work is done in a few threads of its own."""
+    """All transfers of this program. Any thread may ask; the work is done in a few threads of its own.
+
+    `remembered` is the folder of what is not done (`unfinished`)."""
 
     def __init__(
         self, client: Client, *, remembered: Path, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._client = client
-        self._remembered = remembered
+        self._unfinished = Unfinished(remembered)
         self._clock = clock
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="transfer")
         self._number = 0
         self.all: dict[str, Transfer] = {}
         self.version = 0
-        for direction, local, remote in self._read():
-            self._add(direction, local, remote).state = State.STOPPED
+        for key, errand in self._unfinished.take():
+            self._add(errand, key).state = State.STOPPED
 
     def send(self, local: str, remote: str) -> Transfer:
         """Send a file or a folder to an address."""
-        return self._begin(self._add(Direction.SEND, local, remote))
+        return self._new(Errand(Direction.SEND, _absolute(local), remote))
 
     def fetch(self, remote: str, local: str) -> Transfer:
         """Fetch what is at an address into a folder."""
-        return self._begin(self._add(Direction.FETCH, local, remote))
+        return self._new(Errand(Direction.FETCH, _absolute(local), remote))
 
     def again(self, transfer: Transfer) -> None:
         """Go on with one that is over; what has arrived counts at once."""
@@ -122,13 +115,14 @@ class Transfers:
         transfer.stop.set()
         if transfer.state is State.WAITING:
             transfer.state = State.STOPPED
-        self.version += 1
+        self._changed()
 
     def forget(self, transfer: Transfer) -> None:
         """Show one that is over no longer."""
         if transfer.state.over:
             with self._lock:
                 self.all.pop(transfer.id, None)
+            self._unfinished.remove(transfer.key)
             self._changed()
 
     def close(self) -> None:
@@ -137,7 +131,7 @@ class Transfers:
             for transfer in self.all.values():
                 transfer.stop.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
-        self._write()
+        self._unfinished.close()
 
     @property
     def running(self) -> list[Transfer]:
@@ -147,10 +141,13 @@ class Transfers:
 
     # -- inside
 
-    def _add(self, direction: Direction, local: str, remote: str) -> Transfer:
+    def _new(self, errand: Errand) -> Transfer:
+        return self._begin(self._add(errand, self._unfinished.add(errand)))
+
+    def _add(self, errand: Errand, key: str) -> Transfer:
         with self._lock:
             self._number += 1
-            transfer = Transfer(str(self._number), direction, local, remote)
+            transfer = Transfer(str(self._number), errand, key)
             self.all[transfer.id] = transfer
         return transfer
 
@@ -165,8 +162,8 @@ class Transfers:
         transfer.state = State.RUNNING
         self._changed()
         try:
-            where, project = self._place(transfer.remote)
-            if transfer.direction is Direction.SEND:
+            where, project = self._place(transfer.errand.remote)
+            if transfer.errand.direction is Direction.SEND:
                 self._send(transfer, where, project)
             else:
                 self._fetch(transfer, where, project)
@@ -176,7 +173,7 @@ class Transfers:
             transfer.state, transfer.problem = State.FAILED, str(error)
         else:
             # Before it shows: whoever sees it may begin anew with what is remembered.
-            self._write(done=transfer)
+            self._unfinished.remove(transfer.key)
             transfer.state = State.DONE
         self._changed()
 
@@ -185,7 +182,7 @@ class Transfers:
         return where, (self._client.project(where.project) if where.project else None)
 
     def _send(self, transfer: Transfer, where: Address, project: Project | None) -> None:
-        source = Path(transfer.local).expanduser()
+        source = Path(transfer.errand.local)
         if project is not None and where.place == "next":
             planned, _ = workspace_editing.plan([source], where)
             transfer.total = sum(each.size for each in planned)
@@ -196,7 +193,7 @@ class Transfers:
         filing.upload(self._client.store, uploads, self._counter(transfer), project=project)
 
     def _fetch(self, transfer: Transfer, where: Address, project: Project | None) -> None:
-        into = Path(transfer.local).expanduser()
+        into = Path(transfer.errand.local)
         into.mkdir(parents=True, exist_ok=True)
         found = livefiles.look(self._client, where, project, deep=True)
         places = filing.plan_download(found, where, into)
@@ -220,28 +217,10 @@ class Transfers:
         return count
 
     def _changed(self) -> None:
-        self.version += 1
-        self._write()
-
-    def _read(self) -> list[tuple[Direction, str, str]]:
-        try:
-            data = json.loads(self._remembered.read_text())
-            return [(Direction(each["direction"]), str(each["local"]), str(each["remote"])) for each in data]
-        except (OSError, ValueError, KeyError, TypeError):
-            return []  # nothing was left, or what was left is no list of ours
-
-    def _write(self, *, done: Transfer | None = None) -> None:
-        """Remember what is not done, `done` counted as that; written beside and renamed."""
         with self._lock:
-            left = [
-                {"direction": each.direction.value, "local": each.local, "remote": each.remote}
-                for each in self.all.values()
-                if each is not done and each.state is not State.DONE
-            ]
-            with suppress(
-                OSError
-            ):  # a state folder that cannot be written costs the memory, not the transfer
-                self._remembered.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                beside = self._remembered.with_suffix(".new")
-                beside.write_text(json.dumps(left))
-                beside.replace(self._remembered)
+            self.version += 1
+
+
+def _absolute(path: str) -> str:
+    """The next start may be in another folder."""
+    return str(Path(path).expanduser().absolute())

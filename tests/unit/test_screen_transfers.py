@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +12,8 @@ from tests import screens
 from tests.services.waiting import wait_until
 from winslow.store.memory import MemoryStore
 from winslow.store.port import Part
-from winslow_tui.transfers import Direction, State, Transfer, Transfers
+from winslow_tui.transfers import State, Transfer, Transfers
+from winslow_tui.unfinished import Direction, Errand
 
 MIB = 1 << 20
 
@@ -45,7 +45,7 @@ def make(store: Slow, tmp_path: Path) -> Iterator[Callable[[], Transfers]]:
     site = screens.Site(store=store)
 
     def one() -> Transfers:
-        made.append(Transfers(site.client(screens.CONFIG), remembered=tmp_path / "state" / "transfers.json"))
+        made.append(Transfers(site.client(screens.CONFIG), remembered=tmp_path / "state"))
         return made[-1]
 
     yield one
@@ -55,7 +55,7 @@ def make(store: Slow, tmp_path: Path) -> Iterator[Callable[[], Transfers]]:
 
 
 def over(transfer: Transfer) -> Transfer:
-    wait_until(lambda: transfer.state.over, what=f"the end of {transfer.local}")
+    wait_until(lambda: transfer.state.over, what=f"the end of {transfer.errand.local}")
     return transfer
 
 
@@ -113,7 +113,7 @@ def test_what_was_left_is_there_at_the_next_start(
     store.gate.set()
     second = make()
     (left,) = second.all.values()
-    assert (left.state, left.local, left.remote) == (State.STOPPED, str(file), "res:")
+    assert (left.state, left.errand) == (State.STOPPED, Errand(Direction.SEND, str(file), "res:"))
     second.again(left)
     assert over(left).state is State.DONE, left.problem
     assert not make().all, "what is done is not remembered"
@@ -126,25 +126,80 @@ def test_one_that_is_over_can_be_forgotten(make: Callable[[], Transfers], tmp_pa
     assert not transfers.all and not make().all
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{", "[1]", '[{"direction": "sideways", "local": "a", "remote": "b"}]', '"x"']
-)
-def test_a_list_that_is_none_of_ours_is_no_list(
-    make: Callable[[], Transfers], tmp_path: Path, text: str
+def test_what_another_program_does_now_is_not_taken_from_it(
+    make: Callable[[], Transfers], store: Slow, tmp_path: Path
 ) -> None:
-    (tmp_path / "state").mkdir()
-    (tmp_path / "state" / "transfers.json").write_text(text)
+    file = tmp_path / "big.bin"
+    with file.open("wb") as out:
+        out.truncate(100 * MIB)
+    store.gate.clear()
+    first, second = make(), make()
+    sent = first.send(str(file), "res:")
+    other = second.send(str(tmp_path / "missing"), "res:")
+    assert over(other).state is State.FAILED
+    assert not make().all, "both still run"
+    second.close()
+    (left,) = make().all.values()
+    assert left.errand.local == str(tmp_path / "missing")
+    store.gate.set()
+    assert over(sent).state is State.DONE, sent.problem
+    first.close()
     assert not make().all
 
 
-def test_the_list_is_written_whole(make: Callable[[], Transfers], tmp_path: Path) -> None:
-    over(make().send(str(tmp_path / "missing"), "res:"))
-    (each,) = json.loads((tmp_path / "state" / "transfers.json").read_text())
-    assert each == {"direction": "send", "local": str(tmp_path / "missing"), "remote": "res:"}
+def test_a_path_means_the_same_at_the_next_start_in_another_folder(
+    make: Callable[[], Transfers], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = make()
+    over(first.send("missing", "res:"))
+    over(first.fetch("res:nothing", "~/here"))
+    first.close()
+    monkeypatch.chdir("/")
+    assert [each.errand.local for each in make().all.values()] == [
+        str(tmp_path / "missing"),
+        str(Path("~/here").expanduser()),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[1]", '{"direction": "sideways", "local": "a", "remote": "b"}', '"x"']
+)
+def test_a_file_that_is_none_of_ours_is_no_transfer(
+    make: Callable[[], Transfers], tmp_path: Path, text: str
+) -> None:
+    left = tmp_path / "state" / "0a1b2c3d"
+    left.mkdir(parents=True)
+    (left / "000001.json").write_text(text)
+    (left / "000002.json").write_text('{"direction": "fetch", "local": "a", "remote": "b"}')
+    (errand,) = (each.errand for each in make().all.values())
+    assert errand == Errand(Direction.FETCH, "a", "b")
+
+
+def test_a_place_that_cannot_be_written_costs_the_memory_alone(
+    make: Callable[[], Transfers], tmp_path: Path
+) -> None:
+    (tmp_path / "state").write_text("a file where the folder should be")
+    (tmp_path / "a.bin").write_bytes(b"x")
+    transfers = make()
+    assert over(transfers.send(str(tmp_path / "a.bin"), "res:")).state is State.DONE
+    assert over(transfers.send(str(tmp_path / "missing"), "res:")).state is State.FAILED
+    transfers.close()
+    assert not make().all
+
+
+def test_nothing_stays_on_the_disk_of_what_is_done(make: Callable[[], Transfers], tmp_path: Path) -> None:
+    (tmp_path / "a.bin").write_bytes(b"x")
+    transfers = make()
+    over(transfers.send(str(tmp_path / "a.bin"), "res:"))
+    transfers.close()
+    assert not list((tmp_path / "state").iterdir())
 
 
 def test_a_rate_and_the_time_left() -> None:
-    transfer = Transfer("1", Direction.SEND, "a", "b", total=100, done=40, rate=10.0, state=State.RUNNING)
+    transfer = Transfer(
+        "1", Errand(Direction.SEND, "a", "b"), "1.json", total=100, done=40, rate=10.0, state=State.RUNNING
+    )
     assert transfer.left == 6.0 and transfer.percent == 40.0
     transfer.done = 100
     assert transfer.percent == 99.9, "a hundred only when it is done"

@@ -34,7 +34,7 @@ def info(ctx: typer.Context, output: OutputOption = Format.TABLE) -> None:
     put(f"drafts of edited texts {state_folder() / 'drafts'}")
     put(f"the screen's own log {state_folder() / 'screen.log'}")
     put(f"filters, colours and tabs of the screen {state_folder() / 'screen.json'}")
-    put(f"transfers that can go on {state_folder() / 'transfers.json'}")
+    put(f"transfers that can go on {state_folder() / 'transfers'}")
     put("")
     put_table(
         ("SETTING", "VALUE", "ORIGIN"), [(value.key, value.shown, value.origin) for value in found.values()]

@@ -22,7 +22,8 @@ from winslow_tui.projectrows import bar, duration
 from winslow_tui.screens.base import SiteScreen
 from winslow_tui.screens.form import Field, Form, Question
 from winslow_tui.screens.page import Page
-from winslow_tui.transfers import Direction, State, Transfer
+from winslow_tui.transfers import State, Transfer
+from winslow_tui.unfinished import Direction
 from winslow_tui.verbs import Kind, verb
 from winslow_tui.widgets.browser import Browser
 from winslow_tui.widgets.table import Cell, Column, VirtualTable
@@ -294,10 +295,10 @@ class TransfersScreen(SiteScreen):
     def _row(self, key: str) -> tuple[Cell, ...]:
         transfer = self.winslow.transfers.all[key]
         sign, style = _STATES[transfer.state]
-        arrow = "→" if transfer.direction is Direction.SEND else "←"
+        errand, sends = transfer.errand, transfer.errand.direction is Direction.SEND
         left = transfer.left if not transfer.state.over else None
-        local = Path(transfer.local).name if transfer.direction is Direction.SEND else transfer.local
-        what = f"{local} {arrow} {transfer.remote}"
+        local = Path(errand.local).name if sends else errand.local
+        what = f"{local} {'→' if sends else '←'} {errand.remote}"
         if transfer.problem:
             what += f": {transfer.problem}"
         return (
