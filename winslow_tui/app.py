@@ -33,6 +33,7 @@ from winslow_tui.screens.project import ProjectScreen
 from winslow_tui.screens.projects import ProjectsScreen
 from winslow_tui.sitemodel import Changes, SiteModel
 from winslow_tui.surroundings import Surroundings
+from winslow_tui.terminal import TerminalDriver
 from winslow_tui.themes import DARK, MONOCHROME, PREFIX, THEMES
 from winslow_tui.transfers import State, Transfers
 from winslow_tui.unfinished import Direction
@@ -83,7 +84,8 @@ class WinslowApp(App[None], inherit_bindings=False):
         readonly: bool = False,
         around: Surroundings | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(driver_class=TerminalDriver)
+        self.abandoned = False  # the terminal went, and the person with it
         self.around = around or Surroundings()
         self._load = load
         self.readonly = readonly
@@ -144,6 +146,9 @@ class WinslowApp(App[None], inherit_bindings=False):
         for lost in (signal.SIGHUP, signal.SIGTERM):  # a lost terminal, or a machine that goes down
             with suppress(NotImplementedError, RuntimeError, ValueError):  # not in a program's main thread
                 asyncio.get_running_loop().add_signal_handler(lost, self.lost)
+        with suppress(NotImplementedError, RuntimeError, ValueError):
+            # A ctrl+c in an editor or a pager is meant for that alone.
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: None)
         self._set_mouse(self.mouse)
         if self.configured:
             self.begin()
@@ -154,8 +159,10 @@ class WinslowApp(App[None], inherit_bindings=False):
 
     def lost(self) -> None:
         """Nobody sits there any more: transfers end at a part's border and are remembered, then the program ends."""
-        self.transfers.close()
-        self.exit()
+        if not self.abandoned:
+            self.abandoned = True
+            self.transfers.close()
+            self.exit()
 
     def on_unmount(self) -> None:
         self._set_mouse(False)
@@ -214,6 +221,8 @@ class WinslowApp(App[None], inherit_bindings=False):
             self._driver.write(text)
 
     def _frame(self) -> None:
+        if isinstance(self._driver, TerminalDriver) and not self._driver.there:
+            self.lost()  # of which no signal told: it was ignored, or the terminal was another session's
         if isinstance(self.screen, SiteScreen) and self.screen.there:
             self.screen.draw_frame()
 
@@ -260,19 +269,24 @@ class WinslowApp(App[None], inherit_bindings=False):
         self.copy_to_clipboard(text)
         return True
 
-    def edit(self, subject: Subject) -> None:
-        """Give the terminal to the person's editor until what it is for is stored or given up."""
-        from winslow_tui.cli.editor import in_editor
-
+    def lend(self, use: Callable[[], object]) -> None:
+        """Give the terminal to another program while `use` runs it; a WinslowError of that is shown as a sentence."""
+        self._set_mouse(False)
         try:
             with self.suspend():
-                in_editor(subject)
+                use()
         except SuspendNotSupported:
-            self.told("this terminal cannot be lent to an editor", bad=True)
+            self.told("this terminal cannot be lent to another program", bad=True)
         except WinslowError as error:
             self.told(str(error), hint=error.hint, bad=True)
         self._set_mouse(self.mouse)
         self.refresh(repaint=True, layout=True)
+
+    def edit(self, subject: Subject) -> None:
+        """Give the terminal to the person's editor until what it is for is stored or given up."""
+        from winslow_tui.cli.editor import in_editor
+
+        self.lend(lambda: in_editor(subject))
 
     # -- going somewhere
 
@@ -285,7 +299,7 @@ class WinslowApp(App[None], inherit_bindings=False):
             await self.switch_mode(view)
 
     def action_leave(self) -> None:
-        if len(self.screen_stack) > 2:
+        if len(self.screen_stack) > 1 and not isinstance(self.screen, FirstRun):
             self.pop_screen()
         else:
             self.exit()

@@ -33,6 +33,7 @@ MOST_AT_ONCE = 1000
 """Projects that a screen takes over in one go: thousands at once would keep it from answering keys."""
 
 STORE_SECONDS = 5.0
+GOODBYE_SECONDS = 1.0
 FILTERS = (
     topics.PROJECT_STATES,
     topics.NODE_STATES,
@@ -130,7 +131,7 @@ class SiteWatch:
         """End the thread; waits a moment for a clean goodbye."""
         self._call(lambda: self._stop.set() if self._stop else None)
         if self._thread.is_alive():
-            self._thread.join(timeout=3.0)
+            self._thread.join(timeout=GOODBYE_SECONDS)
 
     def take(self, *, most: int = MOST_AT_ONCE) -> News:
         """What is new. The caller keeps it: it is told once. Of many new projects `most` at a time."""

@@ -21,6 +21,7 @@ from winslow_tui.screens.first_run import FirstRun
 from winslow_tui.screens.form import Form, Question
 from winslow_tui.screens.page import Page
 from winslow_tui.screens.project import Banner, ProjectScreen
+from winslow_tui.screens.projects import ProjectsScreen
 from winslow_tui.sitewatch import Server
 from winslow_tui.widgets.browser import Browser
 from winslow_tui.widgets.table import VirtualTable
@@ -142,6 +143,19 @@ async def test_a_project_shows_its_runs_its_plan_and_its_log(tmp_path: Path) -> 
         await anna.reads("# its own copy of traffic, revision 3")
         await anna.press("escape", "escape", "escape")
         await anna.reads("kempten-north-aa2b")
+
+
+async def test_q_goes_back_and_quits_only_where_there_is_no_way_back(tmp_path: Path) -> None:
+    async with at(tmp_path) as anna:
+        await anna.on(screens.ULM)
+        await anna.press("Q")
+        await anna.reads("Queue")
+        await anna.press("q")
+        assert isinstance(anna.app.screen, ProjectScreen)
+        await anna.press("q")
+        assert isinstance(anna.app.screen, ProjectsScreen) and anna.app.is_running
+        await anna.press("q")
+        await anna.until(lambda: not anna.app.is_running, "the end")
 
 
 async def test_files_of_a_project_and_back(tmp_path: Path) -> None:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import os
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from winslow.config import Config, state_folder
 from winslow.errors import UsageError
+from winslow_tui import leaving
+from winslow_tui.cli.output import say
 
+if TYPE_CHECKING:
+    from winslow_tui.app import WinslowApp
+
+COMMANDS = "command"  # what the threads are named after that call the facade
 PAINTS_OVER_SSH = "10"
 """At most so many paints a second where every byte crosses a network."""
 
@@ -30,7 +39,31 @@ def screen(load: Callable[[], Config], *, readonly: bool) -> None:
     from winslow_tui.app import WinslowApp
 
     gc.freeze()  # what is imported stays; going through all of it now and then would stop the screen for a moment
-    WinslowApp(load, readonly=readonly).run(mouse=False)
+    app = WinslowApp(load, readonly=readonly)
+    loop = asyncio.new_event_loop()  # asyncio.run would wait for every thread
+    loop.set_default_executor(ThreadPoolExecutor(thread_name_prefix=COMMANDS))
+    app.run(mouse=False, loop=loop)
+    loop.close()
+    try:
+        _part(app)
+    finally:
+        leaving.end(app.return_code or 0)
+
+
+def _part(app: WinslowApp) -> None:
+    """Give what is under way a moment, and say what is left of it."""
+    from winslow_tui.transfers import State
+
+    seconds = leaving.PART_SECONDS if app.abandoned else leaving.MOMENT_SECONDS
+    cut = leaving.awaited(leaving.busy, seconds=seconds)
+    if app.abandoned:
+        return
+    left = [each for each in app.transfers.all.values() if each.state is not State.DONE]
+    if left:
+        number = "a transfer is" if len(left) == 1 else f"{len(left)} transfers are"
+        say(f"{number} not done: at the next start T shows what is left, and r goes on")
+    if any(thread.name.startswith(COMMANDS) for thread in cut):
+        say("the site has not answered yet: look whether what you did last was done")
 
 
 def keep_log(folder: Path) -> logging.Handler:

@@ -10,10 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from textual.app import SuspendNotSupported
-
 from winslow import terminal_text
-from winslow.errors import InvalidInput
+from winslow.errors import InvalidInput, UsageError
 from winslow_tui.logfeed import LogFeed
 from winslow_tui.loglines import LogLines
 from winslow_tui.logsaving import save
@@ -107,10 +105,11 @@ def _page(app: WinslowApp, path: Path, at: int) -> None:
         return
     if Path(pager[0]).name in ("less", "more"):
         pager.append(f"+{at}")
-    try:
-        with app.suspend():
+
+    def read() -> None:
+        try:
             subprocess.run([*pager, str(path)], check=False)
-    except SuspendNotSupported:
-        app.told("this terminal cannot be lent to another program", bad=True)
-    except OSError as error:
-        app.told(f"{pager[0]}: {error.strerror}", hint="PAGER names the program", bad=True)
+        except OSError as error:
+            raise UsageError(f"{pager[0]}: {error.strerror}", hint="PAGER names the program") from None
+
+    app.lend(read)
