@@ -127,6 +127,21 @@ class Terminal:
             raise AssertionError(f"{error}; the screen:\n{seen[0]}") from None
         return seen[0]
 
+    def ends(self, seconds: float = PATIENCE) -> str:
+        """Return once the program has ended, with the screen it left.
+
+        tmux is asked: the line it writes itself needs the exit status, and 3.3a does not collect each of them."""
+        return self.until(
+            lambda _: self._tmux("display-message", "-p", "#{pane_dead}").strip() == "1",
+            what="the program's end",
+            seconds=seconds,
+        )
+
+    @property
+    def mouse(self) -> bool:
+        """Whether the program asked to be told of the mouse."""
+        return self._tmux("display-message", "-p", "#{mouse_any_flag}").strip() == "1"
+
     def close(self) -> None:
         """End it, as a lost connection does."""
         subprocess.run(["tmux", "-S", self._socket, "kill-server"], check=False, capture_output=True)
