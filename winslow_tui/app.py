@@ -170,6 +170,12 @@ class WinslowApp(App[None], inherit_bindings=False):
         self.transfers.close()
         self.watch_.close()
 
+    @property
+    def _shown(self) -> SiteScreen | None:
+        """The site's screen that is shown and can be drawn; None for any other, and at the end, when there is none."""
+        screen = self.screen if self.is_running else None
+        return screen if isinstance(screen, SiteScreen) and screen.there else None
+
     def _follow_transfers(self) -> None:
         """Say what has ended, and show what it changed."""
         found = self.transfers
@@ -187,8 +193,8 @@ class WinslowApp(App[None], inherit_bindings=False):
             elif each.state is State.DONE:
                 errand = each.errand
                 self.told(f"{errand.remote if errand.direction is Direction.FETCH else errand.local}: done")
-        if over != self._transfers_over and isinstance(self.screen, SiteScreen) and self.screen.there:
-            self.screen.files_changed()
+        if over != self._transfers_over and (screen := self._shown) is not None:
+            screen.files_changed()
         self._transfers_over = over
 
     def _drain(self) -> None:
@@ -200,8 +206,7 @@ class WinslowApp(App[None], inherit_bindings=False):
         self._call(changes)
         if len(news.projects) >= MANY:
             gc.freeze()  # they stay: a collector that goes through thousands of rows stops the screen for 0.1 s
-        screen = self.screen
-        if isinstance(screen, SiteScreen) and screen.there:
+        if (screen := self._shown) is not None:
             screen.changed(changes)
             if changes.servers or changes.projects or changes.nodes:
                 screen.draw_frame()
@@ -223,8 +228,8 @@ class WinslowApp(App[None], inherit_bindings=False):
     def _frame(self) -> None:
         if isinstance(self._driver, TerminalDriver) and not self._driver.there:
             self.lost()  # of which no signal told: it was ignored, or the terminal was another session's
-        if isinstance(self.screen, SiteScreen) and self.screen.there:
-            self.screen.draw_frame()
+        if (screen := self._shown) is not None:
+            screen.draw_frame()
 
     # -- work that blocks
 

@@ -89,9 +89,9 @@ class SiteScreen(Screen[None], inherit_bindings=False):
 
     @property
     def there(self) -> bool:
-        """Whether it can be drawn: what a thread or a timer brings may come before it is composed, or while it is
-        taken down."""
-        return self.is_attached and any(child.id == "hints" for child in self.children)
+        """Whether it can be drawn: what a thread or a timer brings may come before it is composed, or while it or
+        the app is taken down."""
+        return self.app.is_running and self.is_attached and any(child.id == "hints" for child in self.children)
 
     @property
     def winslow(self) -> WinslowApp:
@@ -139,6 +139,8 @@ class SiteScreen(Screen[None], inherit_bindings=False):
 
     def draw_frame(self) -> None:
         """Draw the lines of the frame; called when something in them may have changed, and every second."""
+        if not self.there:
+            return
         config, site, now = self.winslow.config, self.site, self.winslow.around.clock()
         keymap = self.winslow.keymap
         self.query_one("#site", Line).show(
