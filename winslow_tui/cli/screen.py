@@ -61,7 +61,8 @@ def _part(app: WinslowApp) -> None:
     left = [each for each in app.transfers.all.values() if each.state is not State.DONE]
     if left:
         number = "a transfer is" if len(left) == 1 else f"{len(left)} transfers are"
-        say(f"{number} not done: at the next start T shows what is left, and r goes on")
+        show, go_on = app.keymap.told("transfers"), app.keymap.told("go-on")
+        say(f"{number} not done: at the next start {show} shows what is left, and {go_on} goes on")
     if any(thread.name.startswith(COMMANDS) for thread in cut):
         say("the site has not answered yet: look whether what you did last was done")
 

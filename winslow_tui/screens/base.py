@@ -91,7 +91,9 @@ class SiteScreen(Screen[None], inherit_bindings=False):
     def there(self) -> bool:
         """Whether it can be drawn: what a thread or a timer brings may come before it is composed, or while it or
         the app is taken down."""
-        return self.app.is_running and self.is_attached and any(child.id == "hints" for child in self.children)
+        return (
+            self.app.is_running and self.is_attached and any(child.id == "hints" for child in self.children)
+        )
 
     @property
     def winslow(self) -> WinslowApp:
