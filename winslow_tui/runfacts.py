@@ -12,7 +12,7 @@ from winslow.run_diff import Files, RunDiff, seconds
 from winslow.workspace import Entry, EntryType
 from winslow_tui.explanation import shown_state
 from winslow_tui.runlist import changes_text, marks
-from winslow_tui.wording import time_shown
+from winslow_tui.wording import counted, lasting, time_shown
 
 _SENTENCES = {
     Reason.EXIT_CODE: "its command ended with another code than 0",
@@ -30,6 +30,16 @@ _SENTENCES = {
     Reason.STORAGE: "its results could not be stored",
     Reason.DISOWNED: "its node does not know of it",
 }
+
+_NAMES = {
+    "exit_code": "exit code",
+    "seconds": "lasted",
+    "peak_memory": "peak memory",
+    "peak_cpus": "peak cores",
+    "workspace_from": "workspace from run",
+    "image_digest": "digest",
+}
+"""What people read instead of a field's own name."""
 
 
 def facts(project: Project, run: Run, *, silent: Iterable[str] = (), left: Files) -> dict[str, Any]:
@@ -116,7 +126,11 @@ def diff_rows(found: RunDiff) -> list[tuple[str, str, str]]:
         ("", found.outcome),
     )
     return [
-        (f"{what}{pair.name}", _value(pair.name, pair.before), _value(pair.name, pair.after))
+        (
+            f"{what}{_NAMES.get(pair.name, pair.name)}",
+            _value(pair.name, pair.before),
+            _value(pair.name, pair.after),
+        )
         for what, pairs in groups
         for pair in pairs
     ]
@@ -129,6 +143,8 @@ def _value(name: str, value: Any) -> str:
         return f"{value['value']} ({value['origin']})"
     if name == "peak_memory":
         return size_text(value)
+    if name == "seconds":
+        return lasting(value)
     if isinstance(value, float):
         return f"{value:.4g}"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
@@ -171,14 +187,14 @@ def fields(told: Mapping[str, Any]) -> dict[str, object]:
         "claimed": time_shown(attempt.get("claimed_at", "")),
         "started": time_shown(attempt.get("started_at", "")),
         "ended": time_shown(attempt.get("exited_at", "") or attempt.get("ended_at", "")),
-        "lasted": "" if lasted is None else f"{lasted:g} s",
+        "lasted": "" if lasted is None else lasting(lasted),
         "exit code": attempt.get("exit_code"),
         "peak": _peak(peak),
         "requires": _requires(definition["requires"]),
         "workspace": _workspace(told),
         **{f"input {each['input']}": _of(each["run"]) for each in told["inputs"]},
         **{
-            f"left {area}": f"{each['files']} files, {size_text(each['bytes'])}"
+            f"left {area}": f"{counted(each['files'], 'file')}, {size_text(each['bytes'])}"
             for area, each in told["manifests"].items()
             if each is not None
         },
@@ -192,17 +208,17 @@ def _of(n: int | None) -> str:
 
 def _peak(peak: Mapping[str, Any]) -> str:
     words = [size_text(peak["memory"]) + " of memory"] if peak.get("memory") else []
-    words += [f"{peak['cpus']:g} cores"] if peak.get("cpus") else []
+    words += [counted(peak["cpus"], "core")] if peak.get("cpus") else []
     return ", ".join(words)
 
 
 def _requires(requires: Mapping[str, Any]) -> str:
     gpus = requires["gpus"]
-    words = [f"{requires['cpus']:g} cores", f"{size_text(requires['memory'])} of memory"]
+    words = [counted(requires["cpus"], "core"), f"{size_text(requires['memory'])} of memory"]
     if gpus:
         kind = f"{gpus['name']} " if gpus["name"] else ""
         memory = f" with {size_text(gpus['memory'])}" if gpus["memory"] else ""
-        words.append(f"{gpus['count']} {kind}GPUs{memory}")
+        words.append(f"{counted(gpus['count'], f'{kind}GPU')}{memory}")
     words += [f"{size_text(requires['disk'])} of disk"] if requires["disk"] else []
     words += [f"tag {tag}" for tag in requires["tags"]]
     return ", ".join(words)

@@ -153,10 +153,10 @@ def test_every_fact_of_a_run() -> None:
     shown = fields(told)
     assert shown["digest"] == "sha256:abc"
     assert shown["peak"] == "3 GiB of memory, 1.5 cores"
-    assert shown["lasted"] == "60 s"
-    assert shown["requires"] == "1 cores, 2 GiB of memory, 2 GPUs with 24 GiB"
+    assert shown["lasted"] == "1 min"
+    assert shown["requires"] == "1 core, 2 GiB of memory, 2 GPUs with 24 GiB"
     assert shown["changed"] == "CONF=0.5, image img:2, memory=2GiB"
-    assert shown["left workspace"] == "1 files, 3 B"
+    assert shown["left workspace"] == "1 file, 3 B"
 
 
 def test_every_reason_has_a_sentence_for_people() -> None:
