@@ -30,6 +30,9 @@ _STATES = {
     Presence.DRAINING: ("◐", "waiting"),
     Presence.OFFLINE: ("✗", "failed"),
 }
+BUSY, FULL = "running", "waiting"
+"""The styles of bars: a busy machine is a good one, a full memory is not."""
+TIGHT = 90.0  # percent of a memory from which on it is shown as full
 _CURVE = "▁▂▃▄▅▆▇█"
 
 
@@ -60,8 +63,10 @@ class NodeRow:
         return (
             Cell(terminal_text.line(state.node)),
             Cell(f"{sign} {state.presence.value}", state=style),
-            Cell(bar(sample.cpu, 5)) if sample else Cell("-", dim=True),
-            Cell(bar(memory, 5)) if memory is not None else Cell("-", dim=True),
+            Cell(bar(sample.cpu, 5), state=BUSY) if sample else Cell("-", dim=True),
+            Cell(bar(memory, 5), state=BUSY if memory < TIGHT else FULL)
+            if memory is not None
+            else Cell("-", dim=True),
             Cell(" ".join(f"{gpu.percent:.0f}%" for gpu in sample.gpus) if sample and sample.gpus else "-"),
             Cell(f"↓{rate(point.net_in)} ↑{rate(point.net_out)}" if point else "", dim=True),
             Cell(f"r{rate(point.disk_read)} w{rate(point.disk_write)}" if point else "", dim=True),
@@ -112,6 +117,18 @@ def facts(state: NodeState) -> list[tuple[str, str]]:
     ]
     told += [("runs", f"{run.project} #{run.run} {run.stage} {run.phase}") for run in state.runs]
     return [(name, terminal_text.line(value)) for name, value in told if value]
+
+
+def gpus(sample: NodeSample) -> list[tuple[str, str]]:
+    """Each GPU as it is now, in words."""
+    return [
+        (
+            f"gpu {place}",
+            f"{gpu.percent:.0f} %  {size_text(gpu.memory)} of {size_text(gpu.memory_total)}"
+            + (f"  {gpu.temperature:.0f} °C" if gpu.temperature is not None else ""),
+        )
+        for place, gpu in enumerate(sample.gpus)
+    ]
 
 
 def curves(history: NodeHistory, width: int) -> list[tuple[str, str, str]]:

@@ -111,7 +111,7 @@ class ProjectRow:
         percent = self.percent
         if percent is None:
             return Cell(self.progress.phase.value if self.progress else run.state.value.lower(), dim=True)
-        return Cell(bar(percent))
+        return Cell(bar(percent), state=style_of("running"))
 
 
 def bar(percent: float, width: int = BAR) -> str:

@@ -23,21 +23,22 @@ def contexts() -> tuple[Context, ...]:
     from winslow_tui.screens.queue import QueueScreen
     from winslow_tui.widgets.browser import Browser
     from winslow_tui.widgets.logview import LogView
+    from winslow_tui.widgets.sheet import Sheet
     from winslow_tui.widgets.table import VirtualTable
 
     return (
         Context("among projects", (ProjectsScreen, VirtualTable, WinslowApp)),
         Context(
             "in a project",
-            (ProjectScreen, VirtualTable, Banner, LogPane, LogView, Browser, WinslowApp),
+            (ProjectScreen, VirtualTable, Banner, LogPane, LogView, Browser, Sheet, WinslowApp),
         ),
         Context("in a project's queue", (QueueScreen, VirtualTable, WinslowApp)),
         Context("among nodes", (NodesScreen, VirtualTable, WinslowApp)),
-        Context("at a node", (NodeScreen, WinslowApp)),
+        Context("at a node", (NodeScreen, Sheet, WinslowApp)),
         Context("among files", (FilesScreen, Browser, VirtualTable, WinslowApp)),
-        Context("among pipelines", (PipelinesScreen, VirtualTable, WinslowApp)),
+        Context("among pipelines", (PipelinesScreen, VirtualTable, Sheet, WinslowApp)),
         Context("in the activity", (ActivityScreen, VirtualTable, WinslowApp)),
         Context("among transfers", (TransfersScreen, VirtualTable, WinslowApp)),
-        Context("on a page", (Page,)),
+        Context("on a page", (Page, Sheet)),
         Context("in the help", (Help,)),
     )

@@ -18,7 +18,7 @@ from winslow.placement import size_text
 from winslow.workspace import EntryType
 from winslow_tui import filing, filtering, livefiles, sorting, verbs, workspace_editing
 from winslow_tui.filing import File
-from winslow_tui.projectrows import bar, duration
+from winslow_tui.projectrows import bar
 from winslow_tui.screens.base import SiteScreen
 from winslow_tui.screens.form import Field, Form, Question
 from winslow_tui.screens.page import Page
@@ -27,6 +27,7 @@ from winslow_tui.unfinished import Direction
 from winslow_tui.verbs import Kind, verb
 from winslow_tui.widgets.browser import Browser
 from winslow_tui.widgets.table import Cell, Column, VirtualTable
+from winslow_tui.wording import time_left
 
 if TYPE_CHECKING:
     from winslow_tui.app import WinslowApp
@@ -261,7 +262,7 @@ class TransfersScreen(SiteScreen):
         Column("STATE", 9, rank=8),
         Column("PROGRESS", 15, rank=7),
         Column("RATE", 10, align="right", rank=5),
-        Column("LEFT", 6, align="right", rank=4),
+        Column("LEFT", 7, align="right", rank=4),
         Column("WHAT", 30, grow=4, rank=9),
     )
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -300,13 +301,13 @@ class TransfersScreen(SiteScreen):
         local = Path(errand.local).name if sends else errand.local
         what = f"{local} {'→' if sends else '←'} {errand.remote}"
         if transfer.problem:
-            what += f": {transfer.problem}"
+            what = f"{transfer.problem} · {what}"
         return (
             Cell(sign, state=style),
             Cell(transfer.state.value, state=style),
-            Cell(bar(transfer.percent)),
+            Cell(bar(transfer.percent), state=style),
             Cell(f"{size_text(int(transfer.rate))}/s" if transfer.rate and not transfer.state.over else ""),
-            Cell(duration(left) if left is not None else ""),
+            Cell(time_left(left) if left is not None else ""),
             Cell(terminal_text.line(what)),
         )
 

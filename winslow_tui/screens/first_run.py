@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
@@ -14,6 +15,7 @@ from textual.widgets import Static
 from winslow import terminal_text
 from winslow.config import user_file
 from winslow.errors import WinslowError
+from winslow_tui.widgets.sheet import Sheet
 
 if TYPE_CHECKING:
     from winslow_tui.app import WinslowApp
@@ -27,34 +29,33 @@ class FirstRun(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("q,escape", "leave", "quit")]
     DEFAULT_CSS = """
     FirstRun { align: center middle; }
-    FirstRun #welcome { width: 76; max-width: 96%; height: auto; padding: 0 1; border: round $primary; }
+    FirstRun #welcome { width: 76; max-width: 96%; height: auto; max-height: 100%; padding: 0 1;
+                        border: round $primary; }
     """
 
     def compose(self) -> Iterable[Widget]:
         text = f"""Winslow runs a team's long computations on the workstations it has.
 
-Nothing says yet where your site is. Either start one on this machine, in
-another terminal, and then come back with its configuration:
+Nothing says yet where your site is. To have one on this machine, run
+    winslow up
+in another terminal, then leave this with q and come back with
+    export WINSLOW_CONFIG=~/.local/share/winslow/site/config.toml
 
-      winslow up
-      export WINSLOW_CONFIG=~/.local/share/winslow/site/config.toml
+To join your team's, write into (chmod 600)
+    {_from_home(user_file())}:
+    [broker]
+    url = "mqtt://HOST:1883"
+    [store]
+    url = "http://HOST:9000/BUCKET"
+    access_key = "…"
+    secret_key = "…"
 
-or connect to your team's, by a file (chmod 600)
-
-      {user_file()}
-
-      [broker]
-      url = "mqtt://HOST:1883"
-      [store]
-      url = "http://HOST:9000/BUCKET"
-      access_key = "…"
-      secret_key = "…"
-
-or by WINSLOW_BROKER_URL, WINSLOW_STORE_URL, WINSLOW_STORE_ACCESS_KEY and
-WINSLOW_STORE_SECRET_KEY.
+WINSLOW_BROKER_URL, WINSLOW_STORE_URL, WINSLOW_STORE_ACCESS_KEY and
+WINSLOW_STORE_SECRET_KEY do the same.
 
 This goes on by itself as soon as the file is there. q leaves."""
-        yield Static(Content(terminal_text.block(text)), id="welcome")
+        with Sheet(id="welcome"):
+            yield Static(Content(terminal_text.block(text)))
 
     def on_mount(self) -> None:
         self.set_interval(LOOK_SECONDS, self._look)
@@ -71,3 +72,9 @@ This goes on by itself as soon as the file is there. q leaves."""
 
     def action_leave(self) -> None:
         self.app.exit()
+
+
+def _from_home(path: Path) -> str:
+    """As people write it: `~/.config/…` where it is below their home."""
+    home = Path.home()
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)

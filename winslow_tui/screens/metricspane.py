@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
-from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
@@ -16,6 +15,7 @@ from winslow.project import Attempt, Run
 from winslow_tui.projectrows import duration
 from winslow_tui.runmetrics import RunUsage, recorded
 from winslow_tui.sitewatch import Stream
+from winslow_tui.widgets.sheet import Sheet
 
 if TYPE_CHECKING:
     from winslow_tui.app import WinslowApp
@@ -25,7 +25,7 @@ _NAME = 11
 _LEAST_CURVE = 8
 
 
-class MetricsPane(VerticalScroll):
+class MetricsPane(Sheet):
     """See the module. It listens from the moment a run is shown, whether its tab is open or not."""
 
     DEFAULT_CSS = """
@@ -39,7 +39,7 @@ class MetricsPane(VerticalScroll):
         self._where: tuple[str, int, int] | None = None
         self._usage = RunUsage()
         self._stream: Stream | None = None
-        self._told = ""
+        self._told = Content("")
 
     def compose(self) -> ComposeResult:
         yield Static(id="metrics-text", markup=False)
@@ -95,19 +95,23 @@ class MetricsPane(VerticalScroll):
         text = self._text()
         if text != self._told:
             self._told = text
-            self.query_one("#metrics-text", Static).update(Content(terminal_text.block(text)))
+            self.query_one("#metrics-text", Static).update(text)
 
-    def _text(self) -> str:
+    def _text(self) -> Content:
         run, attempt = self._run, self._attempt
         if run is None:
-            return "no run yet"
+            return Content("no run yet")
         if attempt is None:
-            return "it waits for a node: nothing is used yet"
+            return Content("it waits for a node: nothing is used yet")
         width = max(30, self.size.width - 3)
         rows = self._usage.rows(run, 1)
         words = max((len(text) for _, _, text in rows), default=0)
         rows = self._usage.rows(run, max(_LEAST_CURVE, width - _NAME - words - 2))
-        lines = [f"{name:<{_NAME}}{curve}  {text}" for name, curve, text in rows]
+        curves = [
+            Content.assemble(f"{name:<{_NAME}}", (curve, "$primary"), f"  {terminal_text.line(text)}\n")
+            for name, curve, text in rows
+        ]
+        lines: list[str] = []
         if rows:
             lines += ["", f"the curves are of {_span(self._usage.seconds)}"]
             lines += [_hanging("most heard", self._usage.peaks())]
@@ -118,7 +122,7 @@ class MetricsPane(VerticalScroll):
             lines += [_hanging("most used", kept)]
         if run.state.ended and not rows:
             lines += ["" if kept else "what it used was not recorded", "curves are drawn while it runs"]
-        return "\n".join(lines)
+        return Content("").join([*curves, Content(terminal_text.block("\n".join(lines)))])
 
 
 def _hanging(name: str, facts: list[str]) -> str:

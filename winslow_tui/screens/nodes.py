@@ -20,6 +20,7 @@ from winslow_tui.screens.form import Field, Form, Question
 from winslow_tui.sitemodel import Changes
 from winslow_tui.sitewatch import Stream
 from winslow_tui.verbs import Kind, verb
+from winslow_tui.widgets.sheet import Sheet
 from winslow_tui.widgets.table import Cell, VirtualTable
 
 if TYPE_CHECKING:
@@ -152,8 +153,9 @@ class NodeScreen(SiteScreen):
     """What one node is, and how it fared."""
 
     view = "nodes"
+    AUTO_FOCUS = "#body"
     DEFAULT_CSS = """
-    NodeScreen #body { padding: 1 2; height: 1fr; overflow-y: auto; }
+    NodeScreen #body { padding: 1 2; height: 1fr; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [*verbs.bindings("node")]
 
@@ -163,7 +165,8 @@ class NodeScreen(SiteScreen):
         self._samples: Stream | None = None
 
     def body(self) -> Iterable[Widget]:
-        yield Static(id="body", markup=False)
+        with Sheet(id="body"):
+            yield Static(id="told", markup=False)
 
     def crumbs(self) -> tuple[str, ...]:
         return ("Nodes", self.node)
@@ -193,28 +196,29 @@ class NodeScreen(SiteScreen):
     def _show(self) -> None:
         state = self.site.nodes.get(self.node)
         if state is None:
-            self.query_one("#body", Static).update(Content(f"node {self.node} is gone"))
+            self.query_one("#told", Static).update(Content(f"node {self.node} is gone"))
             return
-        lines = [f"{name:<11} {value}" for name, value in noderows.facts(state)]
+        told = [*_rows(noderows.facts(state))]
         sample = self.site.samples.get(self.node)
         if sample is not None:
-            lines += [
-                "",
-                "cores       " + "".join(noderows.curve([each], 1, top=100.0) for each in sample.cpus),
-            ]
-            lines += [
-                f"gpu {place}       {gpu.percent:.0f} %  {gpu.memory >> 20} of {gpu.memory_total >> 20} MiB"
-                + (f"  {gpu.temperature:.0f} °C" if gpu.temperature is not None else "")
-                for place, gpu in enumerate(sample.gpus)
-            ]
+            cores = "".join(noderows.curve([each], 1, top=100.0) for each in sample.cpus)
+            told += [_heading("now"), *_rows([("cores", cores)], "$primary"), *_rows(noderows.gpus(sample))]
         history = self.site.histories.get(self.node)
         if history is not None:
             width = max(10, min(120, self.size.width - 34))
-            lines += ["", "the last ten minutes"]
-            lines += [
-                f"{name:<11} {drawn}  {words}" for name, drawn, words in noderows.curves(history, width)
-            ]
-        self.query_one("#body", Static).update(Content("\n".join(lines)))
+            told.append(_heading("the last ten minutes"))
+            for name, drawn, words in noderows.curves(history, width):
+                told += [*_rows([(name, drawn)], "$primary", end=""), Content(f"  {words}\n")]
+        self.query_one("#told", Static).update(Content("").join(told))
+
+
+def _heading(text: str) -> Content:
+    return Content.assemble("\n", (text, "bold"), "\n")
+
+
+def _rows(rows: Iterable[tuple[str, str]], style: str = "", *, end: str = "\n") -> Iterable[Content]:
+    """Names, dimmed, and what there is to say behind each."""
+    return [Content.assemble((f"{name:<12}", "$dim"), (text, style), end) for name, text in rows]
 
 
 def node_row(app: WinslowApp, key: str) -> NodeRow:

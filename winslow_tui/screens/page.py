@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from rich.cells import cell_len, set_cell_size
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widget import Widget
@@ -15,6 +14,7 @@ from textual.widgets import Static
 
 from winslow import terminal_text
 from winslow_tui.keymap import rebind
+from winslow_tui.widgets.sheet import Sheet
 
 
 class Page(ModalScreen[None]):
@@ -22,12 +22,6 @@ class Page(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "close", "close"),
-        Binding("j,down", "down", "down", show=False, id="down"),
-        Binding("k,up", "up", "up", show=False, id="up"),
-        Binding("ctrl+f,pagedown,space", "page(1)", "page down", show=False, id="page-down"),
-        Binding("ctrl+b,pageup", "page(-1)", "page up", show=False, id="page-up"),
-        Binding("g,home", "edge(-1)", "first", show=False, id="first"),
-        Binding("G,end", "edge(1)", "last", show=False, id="last"),
     ]
     DEFAULT_CSS = """
     Page { align: center middle; }
@@ -43,32 +37,13 @@ class Page(ModalScreen[None]):
         self._text = text if isinstance(text, Content) else Content(terminal_text.block(text))
 
     def compose(self) -> Iterable[Widget]:
-        with VerticalScroll(id="page"):
+        with Sheet(id="page"):
             yield Static(self._title, id="page-title", markup=False)
             yield Static(self._text, id="page-text", markup=False)
 
     def on_mount(self) -> None:
         rebind(self)
-        self._box.focus()
-
-    @property
-    def _box(self) -> Widget:
-        return self.query_one("#page")
-
-    def action_down(self) -> None:
-        self._box.scroll_down(animate=False)
-
-    def action_up(self) -> None:
-        self._box.scroll_up(animate=False)
-
-    def action_page(self, by: int) -> None:
-        self._box.scroll_relative(y=by * max(1, self._box.size.height - 1), animate=False)
-
-    def action_edge(self, side: int) -> None:
-        if side < 0:
-            self._box.scroll_home(animate=False)
-        else:
-            self._box.scroll_end(animate=False)
+        self.query_one(Sheet).focus()
 
     def action_close(self) -> None:
         self.dismiss()

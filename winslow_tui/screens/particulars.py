@@ -129,7 +129,9 @@ def explain(app: WinslowApp, keys: Sequence[str]) -> None:
         from winslow_tui.explanation import explain
 
         told = explain(app.client.project(keys[0]), nodes)
-        parts = [f"{told['state']}{': ' + told['reason'] if told['reason'] else ''}"]
+        waits = {run.get("waits", "") for run in told["runs"]}
+        reason = "" if told["reason"] in waits else told["reason"]  # it is said with the run
+        parts = [f"{told['state']}{': ' if reason else ''}{reason}"]
         for run in told["runs"]:
             parts.append(f"#{run['run']} {run['stage']}  {run['state']}  {run.get('waits', '')}".rstrip())
             answers = [

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, VerticalScroll
+from textual.containers import Horizontal
 from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
@@ -28,8 +28,9 @@ from winslow_tui.screens.form import Field, Form, Question
 from winslow_tui.screens.page import Page
 from winslow_tui.sitemodel import Changes
 from winslow_tui.verbs import Kind, verb
+from winslow_tui.widgets.sheet import Sheet
 from winslow_tui.widgets.table import Cell, Column, VirtualTable
-from winslow_tui.widgets.yamltext import highlighted
+from winslow_tui.widgets.yamltext import compared, highlighted
 
 if TYPE_CHECKING:
     from winslow_tui.app import WinslowApp
@@ -144,7 +145,7 @@ class PipelinesScreen(SiteScreen):
     def body(self) -> Iterable[Widget]:
         with Horizontal(id="body"):
             yield VirtualTable(COLUMNS, self._row, empty="none yet: winslow pipeline apply", id="list")
-            with VerticalScroll(id="side"):
+            with Sheet(id="side"):
                 yield Static(id="text", markup=False)
 
     @property
@@ -212,7 +213,7 @@ class PipelinesScreen(SiteScreen):
                 if not older:
                     return Content("there is only one revision")
                 before = client.pipelines.text(name, revision=max(older))
-                return Content(terminal_text.block("\n".join(text_diff(before, newest)) or "no difference"))
+                return compared(text_diff(before, newest) or ["no difference"])
             return highlighted(newest.text)
 
         def show(content: Content) -> None:

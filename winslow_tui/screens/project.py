@@ -10,7 +10,7 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.timer import Timer
 from textual.widget import Widget
@@ -35,6 +35,7 @@ from winslow_tui.themes import glyph
 from winslow_tui.verbs import Kind
 from winslow_tui.widgets.browser import Browser
 from winslow_tui.widgets.frame import Line, Part
+from winslow_tui.widgets.sheet import Sheet
 from winslow_tui.widgets.table import Cell, Column, VirtualTable
 from winslow_tui.widgets.yamltext import highlighted
 
@@ -126,7 +127,7 @@ class ProjectScreen(SiteScreen):
         )
         yield MetricsPane(id="metrics")
         for name in ("settings", "facts"):
-            yield VerticalScroll(Static(id=f"{name}-text", markup=False), id=name)
+            yield Sheet(Static(id=f"{name}-text", markup=False), id=name)
 
     def compose(self) -> ComposeResult:
         yield from super().compose()
@@ -405,10 +406,10 @@ def settings(project: Project) -> Content:
     lines = [
         f"id            {project.id}",
         f"author        {project.author}",
-        f"participants  {', '.join(project.participants)}",
-        f"tags          {', '.join(project.tags)}",
+        f"participants  {', '.join(project.participants) or '-'}",
+        f"tags          {', '.join(project.tags) or '-'}",
         f"priority      {project.priority}",
-        f"comment       {project.comment}",
+        f"comment       {project.comment or '-'}",
         "",
         *(f"env {name}={value}" for name, value in project.env.items()),
         "",
