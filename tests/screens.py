@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from broker.codec import Payload
-from broker.messages import ProjectSummary
+from broker.messages import Phase, Progress, ProjectSummary
 from broker.session import Received
 from broker.topics import Topic
 from winslow import lifecycle
@@ -20,12 +20,15 @@ from winslow.config import BrokerSettings, Config, Settings, StoreSettings
 from winslow.events import Claimed, Ended, Enqueued, Event, Exited, RunQueued, Started
 from winslow.logs import Record, encode
 from winslow.metrics import (
+    ContainerSample,
     DiskSample,
     GpuSample,
     HistoryPoint,
     NetworkSample,
     NodeHistory,
     NodeSample,
+    UsagePast,
+    UsagePoint,
 )
 from winslow.node import ActiveRun, FreeResources, Gpu, Hardware, NodeState, Presence
 from winslow.project import Manifests, Peak, Project, Reason, Tombstone
@@ -41,6 +44,7 @@ from winslow_tui.client import Client
 from winslow_tui.link import Link
 from winslow_tui.sitewatch import Server, SiteWatch
 from winslow_tui.surroundings import Surroundings
+from winslow_tui.transfers import Direction, State, Transfer
 
 CONFIG = Config(
     settings=Settings(
@@ -50,6 +54,7 @@ CONFIG = Config(
     ),
     origins={},
 )
+NOWHERE = Config(settings=Settings(), origins={})
 NOON = datetime(2026, 6, 12, 12, 0, tzinfo=UTC)
 GIB = 1 << 30
 TRAFFIC = """\
@@ -90,6 +95,7 @@ class Told(SiteWatch):
         nodes: Mapping[str, NodeState | None] | None = None,
         samples: Mapping[str, NodeSample] | None = None,
         histories: Mapping[str, NodeHistory] | None = None,
+        progress: Mapping[tuple[str, int, int], Progress] | None = None,
         broker: Server | None = None,
         store: Server | None = None,
     ) -> None:
@@ -100,6 +106,7 @@ class Told(SiteWatch):
             news.nodes |= nodes or {}
             news.samples |= samples or {}
             news.histories |= histories or {}
+            news.progress |= progress or {}
             news.broker, news.store = broker or news.broker, store or news.store
 
     def hear(self, topic: Topic, payload: Payload) -> None:
@@ -181,6 +188,7 @@ class Site:
         self.nodes: dict[str, NodeState] = {}
         self.samples: dict[str, NodeSample] = {}
         self.histories: dict[str, NodeHistory] = {}
+        self.progress: dict[tuple[str, int, int], Progress] = {}
 
 
 def app(
@@ -204,8 +212,9 @@ def app(
     made = WinslowApp(load or (lambda: config), readonly=readonly, around=around)
     assert site.watch is not None
     site.watch.tell(
-        projects=dict(site.summaries), nodes=dict(site.nodes), samples=site.samples, histories=site.histories
-    )
+        projects=dict(site.summaries), nodes=dict(site.nodes), samples=site.samples, histories=site.histories,
+        progress=site.progress,
+    )  # fmt: skip
     return made
 
 
@@ -369,6 +378,52 @@ def history(*, gpus: int = 0) -> NodeHistory:
     return NodeHistory(memory_total=64 * GIB, points=points)
 
 
+def usage() -> ContainerSample:
+    """What the run on ws2 uses, with an hour before it."""
+    points = tuple(
+        UsagePoint(
+            cpus=1.2 + (place % 9) / 12,
+            memory=int((1.5 + (place % 31) / 16) * GIB),
+            read_rate=4e6 * (place % 5),
+            write_rate=1e6 * (place % 3),
+            net_in=9e6 if place < 6 else 0.0,
+            processes=3 + place % 2,
+        )
+        for place in range(60)
+    )
+    return ContainerSample(
+        at=4000.0, cpus=1.9, memory=3 * GIB, memory_limit=4 * GIB, read_rate=9e6, write_rate=2e6, processes=4,
+        past=UsagePast(since=400.0, step=60.0, points=points),
+    )  # fmt: skip
+
+
+def transfers() -> list[Transfer]:
+    """Files on their way, and some that stopped."""
+
+    def one(
+        number: int,
+        direction: Direction,
+        local: str,
+        state: State,
+        done: int,
+        *,
+        rate: float = 0.0,
+        why: str = "",
+    ) -> Transfer:
+        return Transfer(
+            id=str(number), direction=direction, local=f"/home/anna/{local}", remote=f"{ULM}:input/", state=state,
+            total=500 << 20, done=done << 20, rate=rate, problem=why,
+        )  # fmt: skip
+
+    return [
+        one(1, Direction.SEND, "videos/north.mp4", State.RUNNING, 212, rate=48e6),
+        one(2, Direction.SEND, "videos/south.mp4", State.WAITING, 0),
+        one(3, Direction.FETCH, "results", State.FAILED, 20, why="no room is left in /home/anna/results"),
+        one(4, Direction.SEND, "videos/west.mp4", State.STOPPED, 97),
+        one(5, Direction.SEND, "videos/east.mp4", State.DONE, 500),
+    ]
+
+
 # -- a whole one
 
 ULM = "ulm-crossing-7k2f"
@@ -433,6 +488,7 @@ def site() -> Site:
     }
     made.samples = {"ws1": sample(4), "ws2": sample(71, gpus=2), "ws3": sample(12, gpus=1)}
     made.histories = {"ws2": history(gpus=2)}
+    made.progress = {(ULM, 3, 1): Progress(phase=Phase.RUN, percent=81.0)}
     made.happened = [
         Happened(
             Subject(About.PIPELINE, "traffic"),

@@ -17,7 +17,9 @@ from textual.app import App
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from broker import topics
 from tests import screens
+from winslow_tui.app import WinslowApp
 from winslow_tui.sitewatch import Server
 from winslow_tui.themes import DARK, LIGHT, MONOCHROME
 
@@ -38,17 +40,26 @@ SCREENS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "project-settings": ((*PROJECT, "3"), ("priority", "# its own copy of traffic, revision 3")),
     "project-facts": ((*PROJECT, "j", "5"), ("registry.example/detect:3", "CONF=0.5")),
     "project-compare": ((*PROJECT, "j", "space", "space", "c"), ("env CONF", "0.35 (pipeline)")),
+    "project-metrics": ((*PROJECT, "4"), ("1.9 of 2 cores", "of 4 GiB", "most heard")),
     "project-asks": (("enter",), ("? stage 'clean' needs THRESHOLD: enter answers",)),
     "queue": ((*PROJECT, "Q"), ("Queue", "clean")),
     "start": (("s",), ("THRESHOLD (needed)", "workspace from")),
+    "redo": ((*PROJECT, "j", "r"), ("Redo", "CONF")),
+    "answer": (("a",), ("THRESHOLD",)),
     "new": (("n",), ("New project", "pipeline")),
+    "tags": (("t",), ("b10",)),
+    "explain": ((*(("j",) * 2), "w"), ("why", "none free")),
     "delete": (("D",), ("Delete b10-night-d2aa", "type B10 by night to go on", "No", "Yes")),
     "nodes": (("2",), ("● online", "◐ draining", "✗ offline", "gone since Tuesday")),
     "node": (("2", "j", "enter"), ("Ryzen 9 7950X", "the last ten minutes")),
     "files": (("3",), ("models/", "ulm/", "readme.txt")),
     "pipelines": (("4", "j"), ("traffic", "who drives where")),
+    "pipeline-change": (("4", "j", "d"), ("0.35", "0.4")),
+    "preview": (("3", "G", "enter"), ("readme.txt", "xxxx")),
     "activity": (("5",), ("is to take nothing new", "pipeline traffic")),
-    "transfers": (("T",), ("nothing is on its way",)),
+    "transfers": (("T",), ("42%", "north.mp4", "no room is left", "stopped")),
+    "transfers-none": (("T",), ("nothing is on its way",)),
+    "first-run": ((), ("winslow up", "~/.config/winslow/config.toml", "q leaves")),
     "help": (("question_mark",), ("half a page down",)),
     "commands": (("colon",), ("answer what it asks",)),
     "away": ((), ("✗ broker away 0h05", "wrong password", "what is shown is 0h05 old")),
@@ -64,6 +75,23 @@ def _site(name: str) -> screens.Site:
     return site
 
 
+def _app(name: str, folder: Path) -> WinslowApp:
+    site = _site(name)
+    if name == "first-run":
+        return screens.app(site, folder, config=screens.NOWHERE)
+    app = screens.app(site, folder)
+    if name == "transfers":
+        app.transfers.all |= {each.id: each for each in screens.transfers()}
+    return app
+
+
+def _hear(app: WinslowApp, name: str) -> None:
+    """What a screen listens to once it is open."""
+    if name == "project-metrics":
+        assert isinstance(app.watch_, screens.Told)
+        app.watch_.hear(topics.Stats(project=screens.ULM, run=3, attempt=1), screens.usage())
+
+
 async def _go(pilot: Pilot[None], name: str) -> None:
     """To the screen, and wait until what it reads in the background is there."""
     keys, texts = SCREENS[name]
@@ -73,6 +101,8 @@ async def _go(pilot: Pilot[None], name: str) -> None:
         await pilot.press(key)
         if key not in TYPED:
             await _quiet(pilot)
+    assert isinstance(app, WinslowApp)
+    _hear(app, name)
     for _ in range(100):
         if all(text in _readable(app) for text in texts):
             break
@@ -98,9 +128,12 @@ def _readable(app: App[None]) -> str:
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", SCREENS)
-async def test_screen(name: str, size: str, snapshot: SnapshotAssertion, tmp_path: Path) -> None:
+async def test_screen(
+    name: str, size: str, snapshot: SnapshotAssertion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The pictures are the ones that were looked at."""
-    app = screens.app(_site(name), tmp_path)
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    app = _app(name, tmp_path)
     pictures = snapshot.use_extension(SVGImageExtension)
     async with app.run_test(size=SIZES[size]) as pilot:
         await _go(pilot, name)
