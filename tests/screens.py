@@ -44,7 +44,8 @@ from winslow_tui.client import Client
 from winslow_tui.link import Link
 from winslow_tui.sitewatch import Server, SiteWatch
 from winslow_tui.surroundings import Surroundings
-from winslow_tui.transfers import Direction, State, Transfer
+from winslow_tui.transfers import State, Transfer
+from winslow_tui.unfinished import Direction, Errand
 
 CONFIG = Config(
     settings=Settings(
@@ -393,7 +394,7 @@ def usage() -> ContainerSample:
     )
     return ContainerSample(
         at=4000.0, cpus=1.9, memory=3 * GIB, memory_limit=4 * GIB, read_rate=9e6, write_rate=2e6, processes=4,
-        past=UsagePast(since=400.0, step=60.0, points=points),
+        past=UsagePast(since=400.0, each=60, points=points),
     )  # fmt: skip
 
 
@@ -411,7 +412,7 @@ def transfers() -> list[Transfer]:
         why: str = "",
     ) -> Transfer:
         return Transfer(
-            id=str(number), direction=direction, local=f"/home/anna/{local}", remote=f"{ULM}:input/", state=state,
+            id=str(number), errand=Errand(direction, f"/home/anna/{local}", f"{ULM}:input/"), key=str(number), state=state,
             total=500 << 20, done=done << 20, rate=rate, problem=why,
         )  # fmt: skip
 
