@@ -412,8 +412,8 @@ def transfers() -> list[Transfer]:
         why: str = "",
     ) -> Transfer:
         return Transfer(
-            id=str(number), errand=Errand(direction, f"/home/anna/{local}", f"{ULM}:input/"), key=str(number), state=state,
-            total=500 << 20, done=done << 20, rate=rate, problem=why,
+            id=str(number), errand=Errand(direction, f"/home/anna/{local}", f"{ULM}:input/"), key=str(number),
+            state=state, total=500 << 20, done=done << 20, rate=rate, problem=why,
         )  # fmt: skip
 
     return [
