@@ -57,6 +57,8 @@ class Form(ModalScreen[None]):
     Form Input { height: 1; border: none; padding: 0 1; background: $panel; width: 1fr; }
     Form Input:focus { background: $cursor-ground; }
     Form Select { width: 1fr; height: auto; }
+    Form Select > SelectCurrent { background: $panel; }
+    Form Select:focus > SelectCurrent { background: $cursor-ground; }
     Form #problem { color: $error; height: auto; display: none; }
     Form #problem.shown { display: block; }
     Form #form-keys { color: $dim; height: 1; }
