@@ -140,8 +140,17 @@ class FaultyStore:
         call = partial(self.inner.create_upload, key, sha256=sha256, content_type=content_type)
         return self._send("create_upload", key, call)
 
-    def upload_part(self, key: str, upload_id: str, number: int, data: bytes) -> Part:
-        return self._send("upload_part", key, partial(self.inner.upload_part, key, upload_id, number, data))
+    def upload_part(
+        self,
+        key: str,
+        upload_id: str,
+        number: int,
+        data: bytes,
+        *,
+        sent: Callable[[int], None] = lambda _: None,
+    ) -> Part:
+        call = partial(self.inner.upload_part, key, upload_id, number, data, sent=sent)
+        return self._send("upload_part", key, call)
 
     def list_parts(self, key: str, upload_id: str) -> list[Part]:
         return self._send("list_parts", key, partial(self.inner.list_parts, key, upload_id))

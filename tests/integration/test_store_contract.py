@@ -16,6 +16,8 @@ from winslow.errors import Conflict, InvalidInput, NotFound, WinslowError
 from winslow.store.memory import MemoryStore
 from winslow.store.port import ObjectInfo, ObjectStore, Part
 from winslow.store.probe import check_conditional_writes
+from winslow.store.s3 import S3Store
+from winslow.store.wire import PIECE
 
 MIB = 1 << 20
 ODD_KEYS = [
@@ -168,6 +170,17 @@ def test_an_object_that_was_uploaded_in_parts_is_copied_whole(store: ObjectStore
     store.copy("resources/big", "resources/copy")
     assert store.get("resources/copy").data == data
     assert store.stat("resources/copy").sha256 == "cd" * 32
+
+
+def test_a_part_tells_of_its_bytes_as_they_leave(store: ObjectStore) -> None:
+    data, counts = os.urandom(5 * MIB + 1), list[int]()
+    upload = store.create_upload("resources/big")
+    part = store.upload_part("resources/big", upload, 1, data, sent=counts.append)
+    assert sum(counts) == len(data)
+    if isinstance(store, S3Store):  # a time-out counts for each: the whole part at once needs a fast link
+        assert max(counts) <= PIECE
+    store.complete_upload("resources/big", upload, [part])
+    assert store.get("resources/big").data == data
 
 
 def test_a_copy_of_nothing_is_not_found_and_odd_keys_are_copied(store: ObjectStore) -> None:

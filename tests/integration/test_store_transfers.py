@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -156,6 +156,49 @@ def test_an_upload_taken_away_half_way_is_begun_anew_once(store: ObjectStore, tm
     told = Told()
     assert send(FaultyStore(store, take_away), path, told) == sha256(path)
     assert len(taken) == 1 and told.bytes == 3 * PART
+
+
+class Halting(MemoryStore):
+    """A link that breaks in the middle of every part's first try, after three quarters of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.broken: set[int] = set()
+
+    def upload_part(
+        self,
+        key: str,
+        upload_id: str,
+        number: int,
+        data: bytes,
+        *,
+        sent: Callable[[int], None] = lambda _: None,
+    ) -> Part:
+        sent(len(data) // 2)
+        if number not in self.broken:
+            self.broken.add(number)
+            sent(len(data) // 4)
+            raise StoreUnreachable("the link broke")
+        return super().upload_part(key, upload_id, number, data)
+
+
+def test_bytes_count_once_whatever_try_they_arrive_with(tmp_path: Path) -> None:
+    path, counts = a_file(tmp_path, 3 * PART), list[int]()
+    patience = Patience(first=0.0, longest=0.0)
+    upload_file(
+        Halting(), path, KEY, progress=counts.append, part_size=PART, single_put=MIB, patience=patience
+    )
+    assert sum(counts) == 3 * PART and min(counts) > 0
+    assert len(counts) == 3 * 3, "a half, a quarter, and with the second try the rest"
+
+
+def test_a_part_that_is_under_way_is_not_lost_when_the_transfer_is_stopped(tmp_path: Path) -> None:
+    store = Halting()
+    store.broken.update(range(1, 4))
+    with pytest.raises(InterruptedError):
+        send(store, a_file(tmp_path, 3 * PART), Told(stop_after=1))
+    [begun] = uploads_of(store)
+    assert store.list_parts(KEY, begun)
 
 
 def test_a_file_that_is_written_to_meanwhile_is_not_acknowledged(store: ObjectStore, tmp_path: Path) -> None:
@@ -319,9 +362,17 @@ def test_the_first_error_of_many_ends_them_all(tmp_path: Path) -> None:
 class HugeStore(MemoryStore):
     """Counts parts instead of keeping them."""
 
-    def upload_part(self, key: str, upload_id: str, number: int, data: bytes) -> Part:
+    def upload_part(
+        self,
+        key: str,
+        upload_id: str,
+        number: int,
+        data: bytes,
+        *,
+        sent: Callable[[int], None] = lambda _: None,
+    ) -> Part:
         self.numbers = max(getattr(self, "numbers", 0), number)
-        return super().upload_part(key, upload_id, number, b"")
+        return super().upload_part(key, upload_id, number, b"", sent=sent)
 
 
 def test_no_file_needs_more_parts_than_s3_takes(tmp_path: Path) -> None:

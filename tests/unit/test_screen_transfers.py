@@ -27,10 +27,18 @@ class Slow(MemoryStore):
         self.gate.set()
         self.parts: list[int] = []
 
-    def upload_part(self, key: str, upload_id: str, number: int, data: bytes) -> Part:
+    def upload_part(
+        self,
+        key: str,
+        upload_id: str,
+        number: int,
+        data: bytes,
+        *,
+        sent: Callable[[int], None] = lambda _: None,
+    ) -> Part:
         self.gate.wait(10.0)
         self.parts.append(number)
-        return super().upload_part(key, upload_id, number, data)
+        return super().upload_part(key, upload_id, number, data, sent=sent)
 
 
 @pytest.fixture

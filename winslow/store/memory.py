@@ -152,11 +152,20 @@ class MemoryStore:
             self._uploads[upload_id] = _Upload(key=key, sha256=sha256, content_type=content_type)
         return upload_id
 
-    def upload_part(self, key: str, upload_id: str, number: int, data: bytes) -> Part:
+    def upload_part(
+        self,
+        key: str,
+        upload_id: str,
+        number: int,
+        data: bytes,
+        *,
+        sent: Callable[[int], None] = lambda _: None,
+    ) -> Part:
         """See port."""
         part = Part(number=number, etag=hashlib.md5(data, usedforsecurity=False).hexdigest(), size=len(data))
         with self._lock:
             self._upload(key, upload_id).parts[number] = (part, bytes(data))
+        sent(len(data))
         return part
 
     def list_parts(self, key: str, upload_id: str) -> list[Part]:

@@ -7,7 +7,7 @@ No adapter retries a conditional write by itself: after an unknown outcome `docu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -115,8 +115,16 @@ class ObjectStore(Protocol):
     ) -> str:
         """Begin a multipart upload, keeping `sha256` (hex) as user metadata; its upload id."""
 
-    def upload_part(self, key: str, upload_id: str, number: int, data: bytes) -> Part:
-        """Send one part, verified by the server (Content-MD5)."""
+    def upload_part(
+        self,
+        key: str,
+        upload_id: str,
+        number: int,
+        data: bytes,
+        *,
+        sent: Callable[[int], None] = lambda _: None,
+    ) -> Part:
+        """Send one part, verified by the server (Content-MD5); `sent` gets the number of its bytes as they leave."""
 
     def list_parts(self, key: str, upload_id: str) -> list[Part]:
         """Parts the server already has. Raises NotFound when the upload is gone."""

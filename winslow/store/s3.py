@@ -259,10 +259,18 @@ class S3Store:
                 if not self.list_uploads(key):
                     self.delete(layout.UPLOADS + key)
 
-    def upload_part(self, key: str, upload_id: str, number: int, data: bytes) -> Part:
+    def upload_part(
+        self,
+        key: str,
+        upload_id: str,
+        number: int,
+        data: bytes,
+        *,
+        sent: Callable[[int], None] = lambda _: None,
+    ) -> Part:
         """See port."""
         query = {"partNumber": str(number), "uploadId": upload_id}
-        answer = self._wire.call("PUT", check_key(key), query=query, body=data, md5=True)
+        answer = self._wire.call("PUT", check_key(key), query=query, body=data, md5=True, sent=sent)
         return Part(number=number, etag=self._accept(answer, "PUT", key, (200,)).etag, size=len(data))
 
     def list_parts(self, key: str, upload_id: str) -> list[Part]:

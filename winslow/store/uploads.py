@@ -152,6 +152,40 @@ class _Parts:
         return hashlib.md5(self.data(part.number), usedforsecurity=False).hexdigest() == part.etag
 
 
+class _Told:
+    """What was told of one part. Its bytes count as they leave, once whatever try they arrive with; what the
+    progress raises meanwhile is kept for the part's end, which a transfer can be gone on from."""
+
+    def __init__(self, counter: Counter, size: int) -> None:
+        self.count = 0  # bytes that were told
+        self._counter = counter
+        self._size = size
+        self._tried = 0
+        self._raised: Exception | None = None
+
+    def anew(self) -> Callable[[int], None]:
+        """For a try: to be called with bytes that have left."""
+        self._tried = 0
+        return self._left
+
+    def arrived(self) -> None:
+        """All of it is there. Raises what the progress raised."""
+        self._left(self._size - self._tried)
+        if self._raised is not None:
+            raise self._raised
+
+    def _left(self, count: int) -> None:
+        self._tried += count
+        more = self._tried - self.count
+        if more > 0 and self._raised is None:
+            try:
+                self._counter.add(more)
+            except Exception as error:
+                self._raised = error
+            else:
+                self.count = self._tried
+
+
 @dataclass(frozen=True)
 class _Sender:
     """One file's way through a multipart upload."""
@@ -171,13 +205,16 @@ class _Sender:
             upload_id = self._ask(lambda: self.store.create_upload(self.key, sha256=self.digest))
         counted = sum(part.size for part in have)
         counter.add(counted)
+        telling: list[_Told] = []
 
         def send(number: int) -> Part:
-            nonlocal counted
             data = self.parts.data(number)
-            part = self._ask(lambda: self.store.upload_part(self.key, upload_id, number, data))
-            counter.add(part.size)
-            counted += part.size
+            told = _Told(counter, len(data))
+            telling.append(told)
+            part = self._ask(
+                lambda: self.store.upload_part(self.key, upload_id, number, data, sent=told.anew())
+            )
+            told.arrived()
             return part
 
         there = {part.number for part in have}
@@ -190,7 +227,7 @@ class _Sender:
             self.parts.source.check_unchanged()
             done = self._complete(upload_id, sorted([*have, *sent], key=lambda part: part.number))
         if done is None:
-            counter.add(-counted)
+            counter.add(-counted - sum(told.count for told in telling))
             return None
         for other in uploads:
             # What it would have become is superseded, and its parts take up the store's disk.

@@ -28,6 +28,9 @@ from winslow.store.address import StoreAddress, StoreConfig
 from winslow.store.signature import UNSIGNED_PAYLOAD, authorization, encoded_path, encoded_query
 
 POOL_SIZE = 32
+PIECE = 64 << 10
+"""Bytes that are handed to the network at a time: a time-out counts for each piece, and a whole part at once would
+have to be away within one, which a slow link never manages."""
 SKEW_NAMED = timedelta(
     minutes=5
 )  # a refusal is put down to the clock from here on; stores tolerate 15 minutes
@@ -62,6 +65,24 @@ class Answer:
         """S3's sentence for what went wrong."""
         match = _MESSAGE.search(self.data.decode(errors="replace"))
         return unescape(match[1]) if match else ""
+
+
+def _nothing(_count: int) -> None:
+    """Nobody wants to know."""
+
+
+@dataclass(frozen=True)
+class _Pieces:
+    """A payload as it is sent; `sent` gets the bytes of each piece that has left."""
+
+    data: bytes
+    sent: Callable[[int], None]
+
+    def __iter__(self) -> Iterator[bytes]:
+        for start in range(0, len(self.data), PIECE):
+            piece = self.data[start : start + PIECE]
+            yield piece
+            self.sent(len(piece))
 
 
 class Wire:
@@ -101,16 +122,20 @@ class Wire:
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
         md5: bool = False,
+        sent: Callable[[int], None] = _nothing,
         read_only: bool = False,
     ) -> Answer:
         """Send one request for `key` (or the bucket); the whole answer, whatever its status below 500.
 
-        The payload is covered by the signature, or by Content-MD5 with `md5`. Raises StoreUnreachable when
+        The payload is covered by the signature, or by Content-MD5 with `md5`; `sent` gets the number of its bytes as
+        they leave. Raises StoreUnreachable when
         no clear answer came; only a `read_only` request is then tried again a few times.
         """
         for left in range(RETRIES if read_only else 0, -1, -1):
             try:
-                with self.open(method, key, query=query, headers=headers, body=body, md5=md5) as response:
+                with self.open(
+                    method, key, query=query, headers=headers, body=body, md5=md5, sent=sent
+                ) as response:
                     answer = Answer(status=response.status, headers=response.headers, data=response.read())
                 self.check(answer, method, key)
                 return answer
@@ -130,12 +155,16 @@ class Wire:
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
         md5: bool = False,
+        sent: Callable[[int], None] = _nothing,
     ) -> Iterator[urllib3.BaseHTTPResponse]:
         """The response with its body still to be read; errors while reading it are mapped as well."""
         query = query or {}
         path = f"/{self.address.bucket}/{key}"
         signed = self._signed(method, path, query, headers or {}, body, md5=md5)
         target = f"{'https' if self.address.secure else 'http'}://{self.address.host}{encoded_path(path)}"
+        has_body = bool(body) or method in ("PUT", "POST")
+        if has_body:
+            signed["content-length"] = str(len(body))  # which urllib3 does not see of pieces
         response = None
         read = False
         try:
@@ -143,7 +172,7 @@ class Wire:
                 method,
                 f"{target}?{encoded_query(query)}" if query else target,
                 headers=signed,
-                body=body if body or method in ("PUT", "POST") else None,
+                body=_Pieces(body, sent) if has_body else None,
                 preload_content=False,
                 redirect=False,
             )
