@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import aiomqtt
@@ -26,8 +27,8 @@ from broker.outbox import Outgoing
 from winslow.errors import BrokerUnreachable, InvalidInput
 
 KEEPALIVE = 15  # seconds; a silent connection is given up after twice that
-OPEN_SECONDS = 5.0
-ACK_SECONDS = 10.0
+OPEN_SECONDS = 5.0  # of silence, before a connection or a subscription is given up
+ACK_SECONDS = 10.0  # of silence, before a message's acknowledgement is
 FIRST_DELAY = 0.2
 LAST_DELAY = 15.0
 WINDOW = 16  # messages under way to the broker at once; paho queues beyond 20
@@ -128,6 +129,7 @@ def tls_context(given: ssl.SSLContext | None = None) -> ssl.SSLContext:
 
 
 Arrival = Callable[[aiomqtt.Message], None]
+T = TypeVar("T")
 
 
 class Link(aiomqtt.Client):
@@ -142,14 +144,18 @@ class Link(aiomqtt.Client):
         will: tuple[str, Encoded, int] | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
+        link = self
+
         class Sink(asyncio.Queue[aiomqtt.Message]):
             """aiomqtt's own queue would be unbounded, or drop the newest: nothing is ever put into this one."""
 
             def put_nowait(self, item: aiomqtt.Message) -> None:
+                link._heard += 1
                 arrived(item)
 
         self.refused = 0
         """Messages that the broker acknowledged, but did not take: its rules forbid the topic to this user."""
+        self._heard = 0  # messages
         self._address = address
         self._closed = asyncio.Event()
         connect = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho has no annotations here
@@ -209,6 +215,22 @@ class Link(aiomqtt.Client):
             connection.shutdown(socket.SHUT_RDWR)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._closed.wait(), timeout=1)
+
+    async def _wait_for(self, fut: Awaitable[T], timeout: float | None) -> T:  # noqa: ASYNC109  # aiomqtt's own
+        # An answer comes behind all that the broker had to say before, which is thousands of retained messages on
+        # a slow line or a busy machine: what counts against it is its silence, not the time since the question.
+        seconds = self.timeout if timeout is None else timeout
+        answer = asyncio.ensure_future(fut)
+        try:
+            while True:
+                heard = self._heard
+                await asyncio.wait({answer}, timeout=None if seconds == math.inf else seconds)
+                if answer.done():
+                    return answer.result()
+                if self._heard == heard:
+                    raise aiomqtt.MqttError("Operation timed out")
+        finally:
+            answer.cancel()
 
     def _on_disconnect(self, *arguments: Any, **named: Any) -> None:
         # aiomqtt leaves its caller waiting for the whole time-out when a broker hangs up instead of answering.
