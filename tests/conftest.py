@@ -207,7 +207,7 @@ def docker_registry(service_folder: Path) -> Iterator[RegistryService]:
     folder.mkdir()
     daemon, service = registry_daemon(folder)
     daemon.start()
-    daemon.wait_until(lambda: _http_ok(f"{service.url}/v2/"), seconds=20.0)
+    daemon.wait_until(lambda: _http_ok(f"{service.url}/v2/"), seconds=60.0)
     yield service
     daemon.stop()
 

@@ -44,7 +44,7 @@ from winslow_tui.client import Client
 
 T = TypeVar("T")
 MIB = 1 << 20
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds until a wait is a failure: far more than anything here takes on an idle machine."""
 
 
@@ -223,7 +223,7 @@ class Fleet:
         self.engine = engine
         self.image = image
         self.docker = engine.client()
-        self.store = S3Store(config_of(store), read_timeout=10.0)
+        self.store = S3Store(config_of(store), read_timeout=30.0)
         self.agents: dict[str, AgentProcess] = {}
         self.ends: list[Callable[[], None]] = []
         self.said: list[str] = []
@@ -462,7 +462,7 @@ class Fleet:
             return [*self.containers(), *self.volumes(), *files]
 
         with suppress(AssertionError):
-            wait_until(lambda: not left(), seconds=PATIENCE / 2)
+            wait_until(lambda: not left(), seconds=PATIENCE)
         assert left() == [], f"left behind: {left()}"
 
     def assert_topics_true(self) -> None:
@@ -501,7 +501,7 @@ class Fleet:
             return found
 
         with suppress(AssertionError):
-            wait_until(lambda: not wrong(), seconds=PATIENCE / 2)
+            wait_until(lambda: not wrong(), seconds=PATIENCE)
         assert wrong() == [], f"shown: {wrong()}"
 
     def _ids(self) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from pathlib import Path
 
 import pytest
 
@@ -15,15 +16,14 @@ from winslow.store import layout
 from winslow_tui.explanation import explain
 
 _CLIP_BYTES = 96 * MIB
-_TRIES = 4
 
 
 @pytest.fixture(scope="module")
 def fleet(fleet_factory: FleetFactory) -> Fleet:
-    """Two nodes of two cores each, idle between tests."""
+    """Two nodes of two cores each, idle between tests; they hear each other however busy the machine is."""
     made = fleet_factory()
     for name in ("ws1", "ws2"):
-        made.agent(name, cpus=2.0).start()
+        made.agent(name, cpus=2.0, program=Path(__file__).with_name("patient.py")).start()
     for agent in made.agents.values():
         agent.online()
     return made
@@ -40,29 +40,26 @@ def _won(run: Run) -> str:
 
 
 def test_every_bid_with_its_parts_can_be_read(fleet: Fleet) -> None:
-    """In the document, in the run's events and in what `explain` shows; a busy machine may be heard too late once."""
-    for _ in range(_TRIES):
-        project = fleet.start(Stage("true"), Stage("true", "two"))
-        document = fleet.wait_idle(project)
-        for run in document.runs:
-            bids = _bids(run)
-            assert bids[_won(run)].kind == "bid"
-            for bid in bids.values():
-                assert set(bid.parts) == {"fetch", "pull", "load", "waste"}
-                assert bid.cost == pytest.approx(sum(bid.parts.values()))
-            claimed = fleet.event(project, "claimed", run=run.n)
-            assert [each["node"] for each in claimed.data["bids"]] == list(bids)
-            for name, bid in bids.items():
-                assert f"{name} {bid.cost:g} s (fetch " in claimed.text
-        (told,) = explain(document, None)["runs"]
-        assert [each["node"] for each in told["attempts"][-1]["bids"]] == list(_bids(document.runs[-1]))
-        if all(set(_bids(run)) == {"ws1", "ws2"} for run in document.runs):
-            return
-    pytest.fail(f"in {_TRIES} projects the two nodes never heard each other")
+    """In the document, in the run's events and in what `explain` shows."""
+    project = fleet.start(Stage("true"), Stage("true", "two"))
+    document = fleet.wait_idle(project)
+    for run in document.runs:
+        bids = _bids(run)
+        assert bids.keys() == {"ws1", "ws2"}
+        assert bids[_won(run)].kind == "bid"
+        for bid in bids.values():
+            assert set(bid.parts) == {"fetch", "pull", "load", "waste"}
+            assert bid.cost == pytest.approx(sum(bid.parts.values()))
+        claimed = fleet.event(project, "claimed", run=run.n)
+        assert [each["node"] for each in claimed.data["bids"]] == list(bids)
+        for name, bid in bids.items():
+            assert f"{name} {bid.cost:g} s (fetch " in claimed.text
+    (told,) = explain(document, None)["runs"]
+    assert [each["node"] for each in told["attempts"][-1]["bids"]] == list(_bids(document.runs[-1]))
 
 
 def test_a_stage_goes_where_its_input_is_cached(fleet: Fleet) -> None:
-    """Whenever both were heard, the one that has the file is cheaper and gets the stage, and fetches nothing."""
+    """The one that has the file is cheaper and gets the stage, and fetches nothing."""
     clip = secrets.token_bytes(MIB) * (_CLIP_BYTES // MIB)
     fleet.store.put(layout.resource("traffic/clip.mp4"), clip)
     stage = Stage("[ $(wc -c < $CLIP) = 100663296 ]", env={"CLIP": "res:traffic/clip.mp4"})
@@ -70,23 +67,16 @@ def test_a_stage_goes_where_its_input_is_cached(fleet: Fleet) -> None:
     assert first.state is RunState.SUCCEEDED, first.detail
     home = _won(first)
     assert _bids(first)[home].parts["fetch"] == pytest.approx(_CLIP_BYTES / 100e6, abs=0.001)
-    heard = 0
-    for _ in range(_TRIES):
+    for _ in range(2):
         project = fleet.start(stage)
         run = fleet.wait_idle(project).runs[0]
         assert run.state is RunState.SUCCEEDED, run.detail
         bids = _bids(run)
-        if len(bids) < 2:
-            continue  # the machine was too busy for one of them
-        heard += 1
-        (other,) = set(bids) - {home}
+        (other,) = bids.keys() - {home}
         assert bids[home].parts["fetch"] == 0.0
         assert bids[other].parts["fetch"] > 0.5
         assert _won(run) == home
         assert fleet.event(project, "fetched").data == {"files": 1, "bytes": _CLIP_BYTES, "fetched": 0}
-        if heard == 2:
-            return
-    pytest.fail(f"in {_TRIES} projects the two nodes were heard together {heard} times")
 
 
 def test_a_busy_node_loses_to_an_idle_one_and_waiting_is_explained(fleet: Fleet) -> None:
@@ -98,8 +88,7 @@ def test_a_busy_node_loses_to_an_idle_one_and_waiting_is_explained(fleet: Fleet)
     second = fleet.start(Stage("sleep 1000", cpus=1.0))
     run = fleet.wait_state(second, RunState.RUNNING)
     assert _won(run) == idle
-    bid = _bids(run).get(busy)
-    assert bid is None or bid.parts["load"] >= LOAD_SECONDS / 2
+    assert _bids(run)[busy].parts["load"] >= LOAD_SECONDS / 2
 
     waiting = fleet.start(Stage("echo at last", cpus=2.0))
     huge = fleet.start(Stage("true", cpus=64.0))

@@ -39,7 +39,11 @@ def test_a_stage_outlives_that_its_document_cannot_be_read(fleet: Fleet) -> None
     )
     agent.stop()
     agent.start().online()
-    assert sorted(each.step.value for each in agent.journals) == ["EXITED", "STARTED"]
+    wait_until(
+        lambda: sorted(each.step.value for each in agent.journals) == ["EXITED", "STARTED"],
+        seconds=PATIENCE,
+        what="the exit in the journal",
+    )
     assert fleet.container(left).status == "running"
 
     for project, data in zip((kept, left), documents.values(), strict=True):

@@ -52,7 +52,7 @@ class Reader:
         code = EXIT_CODE.search(line)
         done = subprocess.run(
             ["bash", "-c", line], cwd=self.home, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, timeout=60, check=False,
+            stderr=subprocess.STDOUT, text=True, timeout=120, check=False,
         )  # fmt: skip
         assert done.returncode == (int(code[1]) if code else 0), f"{line}\n{done.stdout}"
         assert "Traceback" not in done.stdout, done.stdout
@@ -71,13 +71,13 @@ class Reader:
             )
         self.ends.callback(_stop, started)
         if words[1] == "up":
-            wait_until(lambda: ready.exists() or started.poll() is not None, seconds=60, what="the site")
+            wait_until(lambda: ready.exists() or started.poll() is not None, seconds=120, what="the site")
         assert started.poll() is None, log.read_text()
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
-    process.wait(30)
+    process.wait(100)
 
 
 @pytest.fixture

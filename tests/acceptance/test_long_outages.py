@@ -19,9 +19,13 @@ SCRIPT = (
 def wait_for_line(fleet: Fleet, project: str, number: int) -> None:
     """Return when the stage has written it, by the word of its engine."""
     container = fleet.container(project)
-    line = b"second %d\n" % number
+
+    def written() -> bool:
+        lines = container.logs(tail=1).split()
+        return bool(lines) and int(lines[-1]) >= number
+
     wait_until(
-        lambda: line in container.logs(tail=5),
+        written,
         seconds=2 * MINUTE + PATIENCE,
         what=f"second {number} of {project}",
     )

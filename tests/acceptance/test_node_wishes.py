@@ -57,7 +57,7 @@ def test_a_drained_node_finishes_what_it_has_and_takes_nothing_new_until_it_is_t
     wishes.undrain("ws1")
     agent.start()
     fleet.wait_state(waiting, RunState.SUCCEEDED)
-    assert fleet.nodes()["ws1"].note == ""
+    wait_until(lambda: fleet.nodes()["ws1"].note == "", seconds=PATIENCE, what="no note any more")
 
 
 def test_a_run_starts_by_itself_when_a_node_has_what_it_needs(fleet: Fleet) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.acceptance.fleet import AgentProcess, Fleet, Stage, waiting_lines
+from tests.acceptance.fleet import PATIENCE, AgentProcess, Fleet, Stage, waiting_lines
 from tests.services.waiting import wait_until
 from winslow.project import RunState
 
@@ -30,7 +30,7 @@ def test_a_stage_goes_on_through_the_end_of_its_agent(fleet: Fleet, runtime: str
 
     ENDINGS[ending](agent)
     fleet.go(first)
-    wait_until(lambda: fleet.has_ended(first), what="the stage's end")
+    wait_until(lambda: fleet.has_ended(first), seconds=PATIENCE, what="the stage's end")
     agent.start()
 
     fleet.wait_state(first, RunState.SUCCEEDED)

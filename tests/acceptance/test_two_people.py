@@ -88,7 +88,7 @@ def at_once(deeds: Sequence[Callable[[], object]]) -> list[object]:
     barrier = threading.Barrier(len(deeds))
 
     def done(deed: Callable[[], object]) -> object:
-        barrier.wait(30)
+        barrier.wait(60)
         try:
             return deed()
         except WinslowError as error:

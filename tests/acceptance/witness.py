@@ -58,7 +58,7 @@ class Witness:
         assert self._broker.hostname is not None and self._broker.port is not None
         self._client.connect(self._broker.hostname, self._broker.port)
         self._client.loop_start()
-        assert self._listening.wait(10), "no answer from the broker"
+        assert self._listening.wait(60), "no answer from the broker"
         return self
 
     def __exit__(self, *_: object) -> None:

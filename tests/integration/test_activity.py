@@ -33,7 +33,7 @@ from winslow_tui.activity_stream import Stream
 from winslow_tui.client import Client
 
 PIPELINE = "name: traffic\nstages:\n  - {name: detect, image: img}\n"
-DEADLINE = 40.0
+DEADLINE = 60.0
 
 
 def untold(client: Client, project: str, comment: str) -> None:

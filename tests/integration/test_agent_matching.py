@@ -19,7 +19,7 @@ from tests.services.waiting import wait_until
 from winslow.logs import Record, encode
 from winslow.pipeline import StageDefinition
 
-DEADLINE = 30.0
+DEADLINE = 60.0
 LINES = b"".join(
     encode(Record(time="2026-01-01T00:00:00.000000000Z", stream="stdout", complete=True, data=data))
     for data in (b"fine", b"at 40", b"ERROR: x", b"at 60")

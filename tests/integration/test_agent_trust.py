@@ -87,7 +87,7 @@ async def test_a_store_that_lets_two_win_is_refused_and_no_longer_trusted_by_oth
     class Forgetful(WatchedStore):
         def put(self, key: str, data: bytes, **conditions: object) -> str:
             there = key in {info.key for info in self.walk("probe/")}
-            looked.wait(30)
+            looked.wait(60)
             if there and conditions.get("if_none_match"):
                 raise Conflict("exists")
             return MemoryStore.put(self, key, data)

@@ -35,7 +35,7 @@ LINES = [
     if line and not line.startswith("#")
 ]
 PROGRAMS = [text for language, _, text in BLOCKS if language == "python"]
-DEADLINE = 30.0
+DEADLINE = 60.0
 OFFSET = 1234
 
 

@@ -32,7 +32,7 @@ class CountingStore(MemoryStore):
     def download(self, key: str, path: Path, *, etag: str | None = None) -> ObjectInfo:
         self.downloads.append(key)
         self.begun.release()
-        assert self.gate.wait(30)
+        assert self.gate.wait(60)
         return super().download(key, path, etag=etag)
 
     def get_range(self, key: str, offset: int, length: int, *, etag: str | None = None) -> bytes:
@@ -110,7 +110,7 @@ def test_eight_threads_that_want_one_object_fetch_it_once(
     store.gate.clear()
     with ThreadPoolExecutor(8) as pool:
         results = [pool.submit(read, cache, one) for _ in range(8)]
-        assert store.begun.acquire(timeout=30)
+        assert store.begun.acquire(timeout=60)
         store.gate.set()
         assert [result.result() for result in results] == [b"hello"] * 8
     assert store.downloads == ["resources/a"]
@@ -130,7 +130,7 @@ def test_who_waited_for_a_fetch_that_failed_fetches_itself(
 
     with ThreadPoolExecutor(2) as pool:
         stopped = pool.submit(first)
-        assert store.begun.acquire(timeout=30)
+        assert store.begun.acquire(timeout=60)
         waiting = pool.submit(read, cache, one)
         stop.set()
         store.gate.set()
@@ -145,7 +145,7 @@ def test_who_waits_can_be_stopped(open_cache: OpenCache, store: CountingStore) -
     store.gate.clear()
     with ThreadPoolExecutor(1) as pool:
         fetching = pool.submit(read, cache, one)
-        assert store.begun.acquire(timeout=30)
+        assert store.begun.acquire(timeout=60)
         with pytest.raises(Stopped), cache.use(one, cancelled=lambda: True):
             pass
         store.gate.set()

@@ -464,7 +464,7 @@ def test_a_broker_that_says_nothing_does_not_hold_a_command_for_long(
     try:
         began = time.monotonic()
         shell("pipeline", "apply", "p.yaml")
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 60
     finally:
         os.kill(frozen.pid, signal.SIGCONT)
     assert "broker was not told" in shell.err

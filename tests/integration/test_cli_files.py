@@ -168,7 +168,7 @@ class Following:
         asyncio.run(follow(self.client, project, 1, stream=None, tail=None, show=show))
 
     def wait(self) -> None:
-        self._thread.join(20)
+        self._thread.join(60)
         assert not self._thread.is_alive()
 
 

@@ -16,13 +16,14 @@ from broker.messages import FilesReply, FilesRequest, LiveFile
 from broker.session import Session
 from tests.integration.test_cli_commands import PIPELINE, Shell, environment
 from tests.services.servers import BrokerService, StoreService
+from tests.services.waiting import wait_until
 from winslow.node import NodeState, Presence
 from winslow.store import layout
 from winslow.store.port import ObjectStore
 from winslow.workspace import EntryType
 from winslow_tui import livefiles
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 Answer = Callable[[FilesRequest], Sequence[FilesReply]]
 
 
@@ -37,7 +38,6 @@ def shell(
     """With a project `ulm` whose first run is on the node ws1."""
     site = environment(monkeypatch, tmp_path, broker, seaweedfs_store)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(livefiles, "SILENCE_SECONDS", 0.5)
     (tmp_path / "p.yaml").write_text(PIPELINE)
     shell = Shell(capsys, site, tmp_path)
     shell("pipeline", "apply", "p.yaml")
@@ -92,7 +92,10 @@ def a_file(path: str, **more: object) -> LiveFile:
     return LiveFile.model_validate({"path": path, "type": EntryType.FILE, "mode": 0o644, "size": 4} | more)
 
 
-def test_a_node_that_is_away_or_silent_is_named_with_the_way_out(shell: Shell, broker: BrokerService) -> None:
+def test_a_node_that_is_away_or_silent_is_named_with_the_way_out(
+    shell: Shell, broker: BrokerService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(livefiles, "SILENCE_SECONDS", 0.5)
     shell("files", "ls", "ulm#1:", code=5)
     assert "node ws1, which has run #1 of ulm-" in shell.err
     assert "is away" in shell.err
@@ -100,6 +103,7 @@ def test_a_node_that_is_away_or_silent_is_named_with_the_way_out(shell: Shell, b
     with node(shell, broker, lambda _: []) as asked:
         shell("files", "ls", "ulm#1:", code=5)
         assert "did not answer" in shell.err
+        wait_until(lambda: len(asked) >= 2 * livefiles.TRIES, what="the last that it was asked")
     assert [each.op for each in asked] == ["list", "stop"] * livefiles.TRIES
 
 

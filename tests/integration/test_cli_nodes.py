@@ -165,7 +165,7 @@ def test_waiting_for_a_drain_ends_when_nothing_runs_there(shell: Shell) -> None:
     thread = waiting()
     shell.end(ulm, ok=False)
     say_presence(Presence.DRAINING)
-    thread.join(30)
+    thread.join(60)
     assert ended == ["drained"]
     say_presence(Presence.OFFLINE)
     shell("node", "drain", "ws1", "--wait")
@@ -174,7 +174,7 @@ def test_waiting_for_a_drain_ends_when_nothing_runs_there(shell: Shell) -> None:
     say_presence(Presence.DRAINING, runs=(run,))
     thread = waiting()
     shell("node", "undrain", "ws1")
-    thread.join(30)
+    thread.join(60)
     assert isinstance(ended[-1], Conflict) and "take part" in str(ended[-1])
 
 

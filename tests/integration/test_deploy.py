@@ -159,7 +159,7 @@ def shipped_mosquitto(service_folder: Path) -> Iterator[ShippedBroker]:
         },
     )
     daemon.start()
-    daemon.wait_until(lambda: not port_is_free(port), seconds=10)
+    daemon.wait_until(lambda: not port_is_free(port), seconds=60)
     yield ShippedBroker(daemon=daemon, port=port, passwords=folder / "run/passwords")
     daemon.stop()
     shutil.rmtree(folder)
@@ -180,7 +180,7 @@ def publish(site: ShippedBroker, name: str, password: str, topic: str) -> Callab
     """What `mosquitto_pub` says of a message at QoS 1."""
     server = ["-V", "5", "-h", "127.0.0.1", "-p", str(site.port), "-u", name, "-P", password]
     command = [need("mosquitto_pub"), *server, "-q", "1", "-t", topic, "-m", "forged"]
-    return lambda: subprocess.run(command, capture_output=True, text=True, timeout=20).stderr
+    return lambda: subprocess.run(command, capture_output=True, text=True, timeout=60).stderr
 
 
 async def test_accounts_may_do_what_the_rules_say(shipped_mosquitto: ShippedBroker) -> None:
@@ -200,7 +200,7 @@ async def test_accounts_may_do_what_the_rules_say(shipped_mosquitto: ShippedBrok
         assert "Not authorized" in await asyncio.to_thread(astray)
         await viewer.subscribe("winslow/#", qos=1)
         await user.publish("winslow/main/nodes/n/state", b"online", qos=1)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             seen_by_viewer = await anext(aiter(viewer.messages))
             seen_by_user = await anext(aiter(user.messages))
     assert seen_by_viewer.payload == seen_by_user.payload == b"online"
@@ -212,7 +212,7 @@ async def test_a_subscriber_at_qos_1_gets_every_retained_message(shipped_mosquit
             await mqtt.publish(f"winslow/main/projects/{number}/state", b"{}", retain=True)
         await mqtt.publish("winslow/main/end", b"", qos=1)
     seen = 0
-    async with account(shipped_mosquitto, "winslow", PASSWORD) as mqtt, asyncio.timeout(30):
+    async with account(shipped_mosquitto, "winslow", PASSWORD) as mqtt, asyncio.timeout(60):
         await mqtt.subscribe("winslow/main/projects/+/state", qos=1)
         async for _ in mqtt.messages:
             seen += 1
@@ -287,8 +287,8 @@ def test_minio_starts_with_the_shipped_command_and_has_the_bucket(site_env: Path
     daemon.start()
     try:
         health = f"http://127.0.0.1:{port}/minio/health/ready"
-        daemon.wait_until(lambda: http_status(health) == 200, seconds=30)
-        daemon.wait_until(lambda: "winslow" in buckets(port), seconds=30)
+        daemon.wait_until(lambda: http_status(health) == 200, seconds=60)
+        daemon.wait_until(lambda: "winslow" in buckets(port), seconds=60)
         assert bucket_ready(f"127.0.0.1:{port}", ACCESS, SECRET, "winslow")
     finally:
         daemon.stop()
@@ -320,7 +320,7 @@ def test_seaweedfs_starts_with_the_shipped_command_and_has_the_bucket(site_env: 
     )
     daemon.start()
     try:
-        daemon.wait_until(lambda: "winslow" in buckets(s3), seconds=30)
+        daemon.wait_until(lambda: "winslow" in buckets(s3), seconds=60)
     finally:
         daemon.stop()
         for port in (s3, *others):

@@ -43,7 +43,7 @@ def client(service: BrokerService) -> aiomqtt.Client:
     )
 
 
-async def receive(mqtt: aiomqtt.Client, count: int, *, seconds: float = 30.0) -> list[aiomqtt.Message]:
+async def receive(mqtt: aiomqtt.Client, count: int, *, seconds: float = 60.0) -> list[aiomqtt.Message]:
     received: list[aiomqtt.Message] = []
     async with asyncio.timeout(seconds):
         async for message in mqtt.messages:

@@ -16,6 +16,7 @@ import pytest
 
 from tests.services.waiting import wait_until
 from winslow.errors import Unreachable, WinslowError
+from winslow.store import daemon as module
 from winslow.store.daemon import Daemon, free_ports, kept_ports, port_is_free
 
 STUBBORN = (
@@ -99,7 +100,7 @@ def test_the_server_ends_with_its_owner(
 def test_the_server_ends_with_an_owner_whose_pipe_a_forked_child_still_holds(tmp_path: Path) -> None:
     forking = OWNER.replace(
         "print(daemon.pid, flush=True)",
-        "import os\nif os.fork() == 0:\n    time.sleep(30)\n    os._exit(0)\nprint(daemon.pid, flush=True)",
+        "import os\nif os.fork() == 0:\n    time.sleep(100)\n    os._exit(0)\nprint(daemon.pid, flush=True)",
     )
     process = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", forking, str(tmp_path / "log")],
@@ -136,7 +137,10 @@ def test_ctrl_c_on_the_terminal_does_not_reach_the_server(tmp_path: Path) -> Non
     daemon.stop()
 
 
-def test_a_server_that_ignores_sigterm_is_killed_after_the_grace_time(tmp_path: Path) -> None:
+def test_a_server_that_ignores_sigterm_is_killed_after_the_grace_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_KILL_MARGIN_SECONDS", 200.0)  # the warden does it, not its owner
     daemon = Daemon(name="stubborn", command=STUBBORN, log=tmp_path / "log", grace_seconds=0.2)
     daemon.start()
     server = daemon.pid
@@ -144,7 +148,7 @@ def test_a_server_that_ignores_sigterm_is_killed_after_the_grace_time(tmp_path: 
     began = time.monotonic()
     daemon.stop()
     assert not alive(server)
-    assert time.monotonic() - began < 4.0
+    assert time.monotonic() - began < 100.0
 
 
 def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -164,7 +168,7 @@ def test_a_server_that_ends_at_once_is_reported_with_its_last_words(tmp_path: Pa
     daemon = Daemon(name="the store", command=["sh", "-c", "echo port taken >&2; exit 3"], log=log)
     daemon.start()
     with pytest.raises(Unreachable, match="the store ended while it started: port taken") as error:
-        daemon.wait_until(lambda: False, seconds=10)
+        daemon.wait_until(lambda: False, seconds=60)
     assert str(log) in error.value.hint
     daemon.stop()
 

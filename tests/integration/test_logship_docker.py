@@ -23,7 +23,7 @@ from winslow.store import layout
 from winslow.store.port import ObjectStore
 
 pytestmark = pytest.mark.docker
-DEADLINE = 90.0
+DEADLINE = 140.0
 LINES = 12_000
 SCRIPT = f"""
 i=0

@@ -31,7 +31,7 @@ from tests.services.waiting import wait_until
 from winslow.errors import InvalidInput
 
 pytestmark = pytest.mark.docker
-DEADLINE = 60.0
+DEADLINE = 120.0
 PASSWORD = "secret-password"
 PASSWORD_HASH = "$2b$05$abcdefghijklmnopqrstuu8jXihDn6YyI16dkpSl33R.slyuyqYCi"  # its bcrypt
 T1, T2 = b"2026-03-01T10:00:00.000000001Z", b"2026-03-01T10:00:00.000000002Z"
@@ -216,7 +216,7 @@ async def test_a_private_registry_takes_the_users_own_login(
     login = {"username": "team", "password": PASSWORD}
     daemon.start()
     try:
-        wait_until(lambda: _http_status(registry.url + "/v2/") == 401, seconds=20, what="the registry")
+        wait_until(lambda: _http_status(registry.url + "/v2/") == 401, what="the registry")
         client.images.get(busybox_image).tag(*image.rsplit(":", 1))
         assert "error" not in client.images.push(*image.rsplit(":", 1), auth_config=login)
         client.images.remove(image)

@@ -89,5 +89,5 @@ def test_an_image_goes_through_the_registry(
         client.images.remove(f"{name}:1")
     finally:
         client.close()
-    with urllib.request.urlopen(f"{docker_registry.url}/v2/_catalog", timeout=5) as response:
+    with urllib.request.urlopen(f"{docker_registry.url}/v2/_catalog", timeout=60) as response:
         assert "tools/busybox" in json.load(response)["repositories"]

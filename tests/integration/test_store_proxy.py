@@ -63,7 +63,7 @@ def client(service: StoreService, endpoint: str, project: str, name: str) -> lis
     """Send all events from behind a proxy; the ids of those that were acknowledged."""
     done = []
     with connected(service, endpoint=endpoint, read_timeout=0.25) as store:
-        documents = Documents(store, patience=Patience(deadline=20.0, rng=random.Random(name)))
+        documents = Documents(store, patience=Patience(deadline=90.0, rng=random.Random(name)))
         for number in range(EVENTS):
             event = Added(f"{name}-{number}")
             with suppress(StoreUnreachable):
@@ -244,7 +244,7 @@ def commands(service: StoreService, story: Story, seed: int) -> Counter[ProxyFau
         # Only writes meet faults; a listing on a busy machine takes longer than what a write may.
         store.walk = direct.walk  # type: ignore[method-assign]
         config = Config(settings=settings, origins={})
-        patience = Patience(deadline=20.0, rng=random.Random(seed))
+        patience = Patience(deadline=90.0, rng=random.Random(seed))
         person = Client(config, link=Link(config, store=store, patience=patience))
         project = lifecycle.create(
             id=f"p-{story.__name__.replace('_', '-')}-{seed}",

@@ -36,7 +36,7 @@ def eavesdropper(broker_url: str, below: str) -> Iterator[list[bytes]]:
     client.subscribe(f"{below}/#", options=SubscribeOptions(qos=1))
     client.loop_start()
     try:
-        wait_until(lambda: listening, seconds=30, what="the eavesdropper")
+        wait_until(lambda: listening, seconds=60, what="the eavesdropper")
         yield heard
     finally:
         client.disconnect()

@@ -9,7 +9,7 @@ _POLL_SECONDS = 0.02
 
 
 def wait_until(
-    condition: Callable[[], object], *, seconds: float = 10.0, what: str = "the condition"
+    condition: Callable[[], object], *, seconds: float = 60.0, what: str = "the condition"
 ) -> None:
     """Return once `condition()` is true; AssertionError when it is not in time."""
     deadline = time.monotonic() + seconds

@@ -24,7 +24,7 @@ from winslow.store.memory import MemoryStore
 
 KEY: Key = ("ulm-abcd", 3, 1)
 LIVE = layout.live(*KEY)
-DEADLINE = 10.0
+DEADLINE = 60.0
 
 
 class _Node:

@@ -158,7 +158,7 @@ async def resting(node: Node, keeping: Keeping) -> asyncio.Task[AttemptJournal |
     """Its rest, once it has come to one."""
     assert keeping.holding is Holding.NO or not node.rested
     task = asyncio.create_task(keeping.rest())
-    async with asyncio.timeout(10.0):
+    async with asyncio.timeout(60.0):
         while not node.rested:  # noqa: ASYNC110 - `rests` is called from within
             await asyncio.sleep(0.001)
     assert keeping.holding is Holding.YES
@@ -258,7 +258,7 @@ async def test_a_container_that_is_gone_or_was_cut_by_a_reboot_is_not_bid_for(si
         (rebooted, rebooted.journal(2).model_copy(update={"boot_id": "b0"})),
     ):
         keeping = node.keep(journal)
-        async with asyncio.timeout(10.0):
+        async with asyncio.timeout(60.0):
             assert await keeping.rest() is None
         assert node.held is not None and node.held.standing is Standing.LOST
         assert (node.rested, keeping.holding) == (0, Holding.PERHAPS)
@@ -297,6 +297,6 @@ async def test_what_waits_for_the_store_tries_again_when_a_document_was_read(
     waiting = asyncio.create_task(node.held.patiently(work))
     await reading.wait()
     await node.mirror.refresh(PROJECT)
-    async with asyncio.timeout(10.0):
+    async with asyncio.timeout(60.0):
         await waiting
     assert tried == 2

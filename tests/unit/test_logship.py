@@ -25,7 +25,7 @@ from winslow.store import layout
 from winslow.store.memory import MemoryStore
 from winslow.store.port import Conflict, StoreUnreachable
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 NOW = "2026-03-01T10:00:00.000Z"
 _time = itertools.count(1_772_359_200_000_000_000)
 

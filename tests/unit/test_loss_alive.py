@@ -47,7 +47,7 @@ async def running(work: Alive | Lookout) -> AsyncIterator[None]:
 
 
 async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30.0):
+    async with asyncio.timeout(60.0):
         while not true():  # noqa: ASYNC110 - most conditions are about a store, which tells nobody
             await asyncio.sleep(0.002)
 

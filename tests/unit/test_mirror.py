@@ -18,7 +18,7 @@ from winslow.store.documents import Documents
 from winslow.store.memory import MemoryStore
 from winslow.store.port import Blob
 
-DEADLINE = 10.0
+DEADLINE = 60.0
 PROJECT = "p-a"
 
 
