@@ -134,9 +134,10 @@ class WinslowApp(App[None], inherit_bindings=False):
             self.begin()
 
     def begin(self) -> None:
-        """Listen to the site and show it; ask again for what a transfer was cut off from."""
-        self.watch_.start()
+        """Show the site, and listen to it once something is painted: what listening takes is imported by its thread,
+        which would keep the screen from being drawn."""
         self.switch_mode("projects")
+        self.call_after_refresh(self.watch_.start)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """So that the styles hold with a theme that knows nothing of states."""

@@ -16,15 +16,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from broker import messages, topics
-from broker.session import Received, Session
 from winslow.config import Config
 from winslow.errors import Unreachable, WinslowError
 from winslow.metrics import NodeHistory, NodeSample
 from winslow.node import NodeState
-from winslow_tui import live
 from winslow_tui.client import Client
+
+if TYPE_CHECKING:
+    from broker.session import Received, Session
 
 STREAM_MESSAGES = 4096
 """How many messages of a watched topic wait for the screen; what is older is dropped and counted."""
@@ -189,6 +191,8 @@ class SiteWatch:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _listen(self) -> None:
+        from winslow_tui import live  # MQTT, by this thread: the screen is there before it
+
         try:
             session = live.session(self._config)
         except WinslowError as error:

@@ -12,12 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from winslow import terminal_text
 from winslow.config import Config, state_folder
-from winslow_tui.activityfeed import ActivityFeed
 from winslow_tui.client import Client
 from winslow_tui.sitewatch import SiteWatch
+
+if TYPE_CHECKING:
+    from winslow_tui.activityfeed import ActivityFeed
 
 
 def _now() -> datetime:
@@ -32,6 +35,12 @@ def _person() -> str:
         return host
 
 
+def _activity(config: Config, client: Client) -> ActivityFeed:
+    from winslow_tui.activityfeed import ActivityFeed  # MQTT, for who looks at it
+
+    return ActivityFeed(config, client)
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """`clock` is monotonic seconds, `wall` the time for people, `person` who sits there, `state` where what the program
@@ -43,4 +52,4 @@ class Surroundings:
     state: Path = field(default_factory=state_folder)
     client: Callable[[Config], Client] = Client
     watch: Callable[[Config, Client], SiteWatch] = SiteWatch
-    activity: Callable[[Config, Client], ActivityFeed] = ActivityFeed
+    activity: Callable[[Config, Client], ActivityFeed] = _activity

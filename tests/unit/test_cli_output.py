@@ -101,7 +101,7 @@ def test_each_error_has_its_exit_code(
 
     error.hint = "do \x1b[31mthat"
     monkeypatch.setattr(main, "app", fail)
-    assert main.run([]) == code
+    assert main.run(["info"]) == code
     assert capsys.readouterr().err == "winslow: x\n  do that\n"
 
 

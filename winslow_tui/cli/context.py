@@ -32,11 +32,15 @@ def flags(ctx: typer.Context) -> Flags:
 
 def config(ctx: typer.Context) -> Config:
     """The configuration in force. Raises InvalidInput."""
+    return configured(flags(ctx))
+
+
+def configured(given: Flags) -> Config:
+    """The configuration with these flags. Raises InvalidInput."""
     import os
 
     from winslow.config import load
 
-    given = flags(ctx)
     environ = dict(os.environ) | ({"WINSLOW_CONFIG": given.config} if given.config else {})
     return load(
         flags={"site": given.site, "broker.url": given.broker, "store.url": given.store},

@@ -33,8 +33,7 @@ from winslow_tui.cli import (
     site,
     watch,
 )
-from winslow_tui.cli.context import Flags
-from winslow_tui.cli.context import config as settings_of
+from winslow_tui.cli.context import Flags, configured
 from winslow_tui.cli.output import say
 
 app = typer.Typer(
@@ -78,9 +77,13 @@ def root(
     Without a command it opens the full-screen program."""
     ctx.obj = Flags(config=config, site=site, broker=broker, store=store)
     if ctx.invoked_subcommand is None:
-        from winslow_tui.cli.screen import screen
+        _open(ctx.obj, readonly=readonly)
 
-        screen(lambda: settings_of(ctx), readonly=readonly)
+
+def _open(given: Flags, *, readonly: bool) -> None:
+    from winslow_tui.cli.screen import screen
+
+    screen(lambda: configured(given), readonly=readonly)
 
 
 app.add_typer(pipeline.app, name="pipeline")
@@ -134,7 +137,10 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; its exit code. A defect of the program itself comes out with its traceback."""
     try:
-        app(args=list(arguments))
+        if arguments:
+            app(args=list(arguments))
+        else:  # `winslow` alone needs none of the commands, whose tree takes 40 ms to build
+            _open(Flags(), readonly=False)
     except SystemExit as end:  # how typer ends, also for a wrong command line (2) and ctrl+c (130)
         return end.code if isinstance(end.code, int) else 0
     except WinslowError as error:

@@ -32,13 +32,13 @@ def screen(load: Callable[[], Config], *, readonly: bool) -> None:
     Raises UsageError where there is no terminal, InvalidInput for a configuration that cannot be read."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("the full-screen program needs a terminal", hint="winslow --help shows the commands")
-    os.environ["TEXTUAL_ANIMATIONS"] = "none"
-    if os.environ.get("SSH_CONNECTION"):
-        os.environ.setdefault("TEXTUAL_FPS", PAINTS_OVER_SSH)
+    profile()
     logging.basicConfig(handlers=[keep_log(state_folder())], level=logging.WARNING)
-    from winslow_tui.app import WinslowApp
+    gc.disable()  # what is imported stays: going through it again and again would delay the first paint, and later
+    from winslow_tui.app import WinslowApp  # stop the screen for a moment
 
-    gc.freeze()  # what is imported stays; going through all of it now and then would stop the screen for a moment
+    gc.freeze()
+    gc.enable()
     app = WinslowApp(load, readonly=readonly)
     loop = asyncio.new_event_loop()  # asyncio.run would wait for every thread
     loop.set_default_executor(ThreadPoolExecutor(thread_name_prefix=COMMANDS))
@@ -48,6 +48,13 @@ def screen(load: Callable[[], Config], *, readonly: bool) -> None:
         _part(app)
     finally:
         leaving.end(app.return_code or 0)
+
+
+def profile() -> None:
+    """Set what Textual reads when it is imported: nothing moves by itself, and less is painted over a network."""
+    os.environ["TEXTUAL_ANIMATIONS"] = "none"
+    if os.environ.get("SSH_CONNECTION"):
+        os.environ.setdefault("TEXTUAL_FPS", PAINTS_OVER_SSH)
 
 
 def _part(app: WinslowApp) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.binding import Binding, BindingType
@@ -13,9 +13,11 @@ from textual.widget import Widget
 from winslow import terminal_text
 from winslow_tui import filtering, verbs
 from winslow_tui.activity import About, Entry
-from winslow_tui.activityfeed import ActivityFeed
 from winslow_tui.screens.base import SiteScreen
 from winslow_tui.widgets.table import Cell, Column, VirtualTable
+
+if TYPE_CHECKING:
+    from winslow_tui.activityfeed import ActivityFeed
 
 KEPT = 20_000  # entries; older ones: `winslow activity`
 COLUMNS = (
