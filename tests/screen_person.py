@@ -17,7 +17,7 @@ from winslow_tui.widgets.table import VirtualTable
 class Person:
     """Who presses keys and looks."""
 
-    deadline: ClassVar[float] = 5.0  # seconds
+    deadline: ClassVar[float] = 60.0  # seconds
 
     def __init__(self, pilot: Pilot[None], site: screens.Site) -> None:
         self.pilot = pilot

@@ -85,7 +85,7 @@ class AgentProcess:
                 **(environment or {}),
                 "WINSLOW_CONFIG": str(self.config),
             },
-            grace_seconds=15.0,
+            grace_seconds=60.0,
         )
 
     @property

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.acceptance.conftest import FragileSite
 from tests.acceptance.fleet import PATIENCE, Fleet, Stage
 from tests.services.waiting import wait_until
@@ -31,7 +29,6 @@ def wait_for_line(fleet: Fleet, project: str, number: int) -> None:
     )
 
 
-@pytest.mark.timeout(400)
 def test_a_run_ends_well_though_the_broker_and_then_the_store_are_away_for_a_minute(
     fragile: FragileSite,
 ) -> None:

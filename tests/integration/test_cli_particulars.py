@@ -133,7 +133,7 @@ def test_a_deletion_wants_the_name_typed(shell: Shell, ulm: str, typed: str, cod
             stdin=theirs,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
         )
     finally:
         os.close(ours)

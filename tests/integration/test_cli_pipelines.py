@@ -160,7 +160,7 @@ def test_on_a_terminal_the_editor_opens_again(shell: Shell, monkeypatch: pytest.
             stdin=theirs,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
     os.close(theirs)

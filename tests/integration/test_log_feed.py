@@ -25,7 +25,7 @@ from winslow_tui.logfeed import LogFeed
 from winslow_tui.logscan import Scan, Wanted
 from winslow_tui.sitewatch import SiteWatch
 
-DEADLINE = 90.0
+DEADLINE = 120.0
 
 
 async def until(condition: Callable[[], object], what: str) -> None:

@@ -8,7 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -25,6 +25,7 @@ from winslow.project import Tombstone
 from winslow.store.documents import Documents
 from winslow.store.patience import Patience
 from winslow.store.pipelines import Pipelines
+from winslow.store.s3 import S3Store
 from winslow.store.wishes import Wishes
 from winslow_tui.changes import Changes
 from winslow_tui.client import Client
@@ -59,10 +60,18 @@ class Dice:
             return self._rng.choices(list(WEIGHTS), weights=list(WEIGHTS.values()))[0]
 
 
+@contextmanager
+def badly_connected(service: StoreService, endpoint: str) -> Iterator[S3Store]:
+    """A store whose writes go to an endpoint and are soon given up; everything else has the time of a busy machine."""
+    with connected(service) as store, connected(service, endpoint=endpoint, read_timeout=0.25) as behind:
+        store.put = behind.put  # type: ignore[method-assign]
+        yield store
+
+
 def client(service: StoreService, endpoint: str, project: str, name: str) -> list[str]:
     """Send all events from behind a proxy; the ids of those that were acknowledged."""
     done = []
-    with connected(service, endpoint=endpoint, read_timeout=0.25) as store:
+    with badly_connected(service, endpoint) as store:
         documents = Documents(store, patience=Patience(deadline=90.0, rng=random.Random(name)))
         for number in range(EVENTS):
             event = Added(f"{name}-{number}")
@@ -116,7 +125,7 @@ def test_each_fault_alone_is_made_good(s3_server: StoreService, fault: ProxyFaul
 
     with (
         faulty_proxy(service.endpoint, plan) as proxy,
-        connected(service, endpoint=proxy.url, read_timeout=0.5) as store,
+        badly_connected(service, proxy.url) as store,
     ):
         documents, pipelines = Documents(store), Pipelines(store)
         faults.append(fault)
@@ -239,10 +248,8 @@ def commands(service: StoreService, story: Story, seed: int) -> Counter[ProxyFau
     with (
         connected(service) as direct,
         faulty_proxy(service.endpoint, Dice(seed)) as proxy,
-        connected(service, endpoint=proxy.url, read_timeout=0.25) as store,
+        badly_connected(service, proxy.url) as store,
     ):
-        # Only writes meet faults; a listing on a busy machine takes longer than what a write may.
-        store.walk = direct.walk  # type: ignore[method-assign]
         config = Config(settings=settings, origins={})
         patience = Patience(deadline=90.0, rng=random.Random(seed))
         person = Client(config, link=Link(config, store=store, patience=patience))

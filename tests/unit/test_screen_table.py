@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import pytest
@@ -148,7 +147,6 @@ async def test_ten_thousand_rows_ask_for_what_is_seen_only() -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.pause()
         app.asked = 0
-        begun = time.perf_counter()
         await pilot.press("G")
         await pilot.pause()
         assert app.table.current == keys[-1]
@@ -156,7 +154,7 @@ async def test_ten_thousand_rows_ask_for_what_is_seen_only() -> None:
         app.table.show(list(reversed(keys)))
         await pilot.pause()
         assert app.table.current == keys[-1] and app.table.cursor == 0
-        assert time.perf_counter() - begun < 2.0
+        assert app.asked <= 6 * 24
 
 
 HOSTILE = [
