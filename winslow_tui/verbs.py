@@ -32,6 +32,11 @@ class Verb:
     bulk: bool = False
     changes: bool = True  # not where everything is only looked at
 
+    @property
+    def action(self) -> str:
+        """What its key is bound to."""
+        return f"verb('{self.on}', '{self.name}')"
+
 
 _VERBS: list[Verb] = []
 
@@ -77,7 +82,7 @@ def bindings(*kinds: Kind) -> list[Binding]:
     return [
         Binding(
             each.key or UNBOUND,
-            f"verb('{each.on}', '{each.name}')",
+            each.action,
             each.words,
             show=each.shown,
             id=each.name,

@@ -60,7 +60,7 @@ SCREENS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "transfers": (("T",), ("42%", "north.mp4", "no room is left", "stopped")),
     "transfers-none": (("T",), ("nothing is on its way",)),
     "first-run": ((), ("winslow up", "~/.config/winslow/config.toml", "q leaves")),
-    "help": (("question_mark",), ("half a page down",)),
+    "help": (("question_mark",), ("Project", ":queue", "what comes next")),
     "commands": (("colon",), ("answer what it asks",)),
     "away": ((), ("✗ broker away 0h05", "wrong password", "what is shown is 0h05 old")),
 }

@@ -14,9 +14,9 @@ from winslow.errors import InvalidInput
 from winslow_tui.app import WinslowApp
 from winslow_tui.cli.main import run
 from winslow_tui.keymap import Keymap, key_of, written
-from winslow_tui.screens.command import Help
 from winslow_tui.screens.contexts import contexts
 from winslow_tui.screens.form import Form
+from winslow_tui.screens.help import Help
 from winslow_tui.screens.nodes import NodesScreen
 
 

@@ -16,9 +16,10 @@ from winslow import lifecycle
 from winslow.config import Config, ScreenSettings, Settings
 from winslow.events import Claimed, Confirmed, Ended, Exited, RunQueued, Started
 from winslow.pipeline import parse
-from winslow_tui.screens.command import CommandLine, Help
+from winslow_tui.screens.command import CommandLine
 from winslow_tui.screens.first_run import FirstRun
 from winslow_tui.screens.form import Form, Question
+from winslow_tui.screens.help import Help
 from winslow_tui.screens.page import Page
 from winslow_tui.screens.project import Banner, ProjectScreen
 from winslow_tui.screens.projects import ProjectsScreen
@@ -212,10 +213,10 @@ async def test_help_names_every_key_and_command(tmp_path: Path) -> None:
     async with at(tmp_path) as anna:
         await anna.press("question_mark")
         assert isinstance(anna.app.screen, Help)
-        text = str(anna.app.screen.query_one("Static").render())
+        text = "\n".join(str(part.render()) for part in anna.app.screen.query("Static"))
         for words in (
             "filter",
-            "sort by project",
+            "Sort by",
             "start",
             "update-pipeline",
             "archive",

@@ -18,7 +18,8 @@ from winslow_tui import verbs
 from winslow_tui.keymap import rebind
 from winslow_tui.projectrows import duration
 from winslow_tui.screens import program as _program  # noqa: F401  adds its verbs
-from winslow_tui.screens.command import CommandLine, Help
+from winslow_tui.screens.command import CommandLine
+from winslow_tui.screens.help import Help
 from winslow_tui.sitemodel import Changes, SiteModel
 from winslow_tui.sitewatch import Server
 from winslow_tui.sorting import Sorting

@@ -1,23 +1,22 @@
-"""The line behind `:` and the page behind `?`: both made from the verbs and the bindings there are."""
+"""The line behind `:`, made from the verbs there are."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import ActiveBinding, Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.suggester import SuggestFromList
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
 from winslow_tui import verbs
-from winslow_tui.keymap import HasKeymap, Keymap, rebind
-from winslow_tui.screens.page import aligned
+from winslow_tui.keymap import HasKeymap, Keymap
 from winslow_tui.verbs import Kind, Verb
 
 VIEW_NAMES = ("projects", "nodes", "files", "pipelines", "activity")
@@ -95,44 +94,3 @@ class CommandLine(ModalScreen[str | None]):
 
     def action_cancel(self) -> None:
         self.dismiss(None)
-
-
-class Help(ModalScreen[None]):
-    """Every key of the screen below, and every command."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,question_mark,q", "close", "close"),
-        Binding("j", "scroll(1)", "down", show=False, id="down"),
-        Binding("k", "scroll(-1)", "up", show=False, id="up"),
-    ]
-    DEFAULT_CSS = """
-    Help { align: center middle; }
-    Help #help { width: 74; max-width: 95%; height: auto; max-height: 90%; background: $surface; border: round $primary;
-                 padding: 0 1; }
-    """
-
-    def __init__(self, kinds: Sequence[Kind], active: Iterable[ActiveBinding]) -> None:
-        super().__init__()
-        self._kinds = kinds
-        self._active = list(active)
-
-    def compose(self) -> ComposeResult:
-        seen: dict[str, list[str]] = {}
-        for each in self._active:
-            if each.binding.description:
-                seen.setdefault(each.binding.description, []).append(self.app.get_key_display(each.binding))
-        keys = [(" ".join(dict.fromkeys(found)), words) for words, found in seen.items()]
-        told = [(each.name, each.words) for kind in self._kinds for each in verbs.of(kind)]
-        text = f"KEYS\n{aligned(keys)}\n\nCOMMANDS, BEHIND :\n{aligned(told)}"
-        with VerticalScroll(id="help"):
-            yield Static(Content(text), markup=False)
-
-    def on_mount(self) -> None:
-        rebind(self)
-        self.query_one("#help").focus()
-
-    def action_scroll(self, by: int) -> None:
-        self.query_one("#help").scroll_relative(y=by, animate=False)
-
-    def action_close(self) -> None:
-        self.dismiss()

@@ -12,8 +12,8 @@ def contexts() -> tuple[Context, ...]:
     """All of them, with the program's own keys where no page lies over it."""
     from winslow_tui.app import WinslowApp
     from winslow_tui.screens.activity import ActivityScreen
-    from winslow_tui.screens.command import Help
     from winslow_tui.screens.files import FilesScreen, TransfersScreen
+    from winslow_tui.screens.help import Help
     from winslow_tui.screens.logpane import LogPane
     from winslow_tui.screens.nodes import NodeScreen, NodesScreen
     from winslow_tui.screens.page import Page
@@ -40,5 +40,5 @@ def contexts() -> tuple[Context, ...]:
         Context("in the activity", (ActivityScreen, VirtualTable, WinslowApp)),
         Context("among transfers", (TransfersScreen, VirtualTable, WinslowApp)),
         Context("on a page", (Page, Sheet)),
-        Context("in the help", (Help,)),
+        Context("in the help", (Help, Sheet)),
     )
