@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from node_agent.runtime.port import ContainerUsage
 from winslow.metrics import ContainerSample, GpuSample
 from winslow.usage import Usage
 
+FIRST_SECONDS, LAST_SECONDS = 0.1, 2.0  # between the first two looks, and between two later ones
 PAST_SECONDS = 10.0  # between two samples that carry what was before them
+
+
+def pauses() -> Iterator[float]:
+    """Seconds from one look to the next, for ever: twice as long each time, so that short stages have a peak, too."""
+    pause = FIRST_SECONDS
+    while True:
+        yield min(pause, LAST_SECONDS)
+        pause *= 2
 
 
 class Measuring:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -12,17 +11,14 @@ from node_agent import limits
 from node_agent.held import Displaced, Held
 from node_agent.journal import Step, sync_filesystem
 from node_agent.matching import matching
-from node_agent.measuring import Measuring
+from node_agent.measuring import Measuring, pauses
 from node_agent.outcome import stop_sentence
 from node_agent.runtime.port import ContainerStatus, RuntimeFailure
 from winslow.project import Peak, Reason
 
-USAGE_SECONDS = 2.0
 PEAK_SECONDS = (
     30.0  # between two notes of a new peak, so that an agent that is killed takes little of it along
 )
-FIRST_USAGE_SECONDS = 0.1
-"""Between the first two samples; then twice as long each time, so that short stages have a peak, too."""
 
 
 async def watch(held: Held, *, seen: bool) -> None:
@@ -149,7 +145,7 @@ class _Watch:
         noted = tools.clock.monotonic()
         limit, own = held.run.stage.requires.memory, held.journal.gpus
         measuring = Measuring(now=noted, memory_limit=limit, gpus=own)
-        for pause in _pauses():
+        for pause in pauses():
             with suppress(RuntimeFailure):
                 usage = await tools.runtime.usage(self._container)
                 if usage is not None:
@@ -169,10 +165,3 @@ class _Watch:
 
 def _most(peak: Peak, *, memory: int, cpus: float) -> Peak:
     return Peak(memory=max(peak.memory, memory), cpus=max(peak.cpus, cpus))
-
-
-def _pauses() -> Iterator[float]:
-    pause = FIRST_USAGE_SECONDS
-    while True:
-        yield min(pause, USAGE_SECONDS)
-        pause *= 2

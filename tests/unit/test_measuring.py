@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from node_agent.measuring import PAST_SECONDS, Measuring
+from itertools import islice
+
+from node_agent.measuring import PAST_SECONDS, Measuring, pauses
 from node_agent.runtime.port import ContainerUsage
 from winslow.metrics import GpuSample
 
@@ -33,6 +35,10 @@ def test_the_use_of_its_own_gpus_has_a_past_too() -> None:
     assert [(gpu.uuid, gpu.percent) for gpu in last.gpus] == [("GPU-1", 50.0)]
     assert last.past is not None
     assert [point.gpus for point in last.past.points] == [(0.0,), (10.0,), (20.0,), (30.0,), (40.0,)]
+
+
+def test_short_stages_are_looked_at_sooner() -> None:
+    assert list(islice(pauses(), 7)) == [0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0]
 
 
 def test_now_and_then_a_sample_carries_all_that_was_before() -> None:
