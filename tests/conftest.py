@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
+from unittest.mock import patch
 
 import hypothesis
 import pytest
@@ -34,6 +35,7 @@ from tests.services.engine import (
 )
 from tests.services.installation import find_minio, find_program
 from tests.services.servers import BrokerService, StoreKind, StoreService, start_broker, start_store
+from winslow.store import daemon
 from winslow.store.embedded import find_weed
 
 # Screens show times in the time of their place: for the tests that is UTC.
@@ -47,13 +49,20 @@ if os.environ.get("CI"):
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Workers that run side by side share one engine: a second dockerd would take the first one's bridge away."""
+    """Workers that run side by side share one engine: a second dockerd would take the first one's bridge away. But
+    none draws a port that another's server had, and comes back to after a stop or a kill."""
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        number, workers = int(worker.removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        is_free = daemon.port_is_free
+        apart = patch.object(daemon, "port_is_free", lambda port: port % workers == number and is_free(port))
+        apart.start()
+        config.add_cleanup(apart.stop)
     parallel = config.getoption("numprocesses", default=None) and not hasattr(config, "workerinput")
     if parallel and running_engine() is None and not why_no_engine():
         folder = Path(tempfile.mkdtemp(prefix="winslow-engine-"))
-        daemon, service = start_engine(folder)
+        engine, service = start_engine(folder)
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
-        config.add_cleanup(daemon.stop)
+        config.add_cleanup(engine.stop)
         os.environ |= service.environment
 
 
@@ -185,9 +194,9 @@ def docker_engine(service_folder: Path) -> Iterator[DockerService]:
         return
     if reason := why_no_engine():
         missing(reason)
-    daemon, service = start_engine(service_folder / "docker")
+    engine, service = start_engine(service_folder / "docker")
     yield service
-    daemon.stop()
+    engine.stop()
 
 
 @pytest.fixture(scope="session")
@@ -205,11 +214,11 @@ def docker_registry(service_folder: Path) -> Iterator[RegistryService]:
         missing("docker-registry is not installed")
     folder = service_folder / "registry"
     folder.mkdir()
-    daemon, service = registry_daemon(folder)
-    daemon.start()
-    daemon.wait_until(lambda: _http_ok(f"{service.url}/v2/"), seconds=60.0)
+    registry, service = registry_daemon(folder)
+    registry.start()
+    registry.wait_until(lambda: _http_ok(f"{service.url}/v2/"), seconds=60.0)
     yield service
-    daemon.stop()
+    registry.stop()
 
 
 def _http_ok(url: str) -> bool:
