@@ -275,6 +275,8 @@ async def check_store(
                 trusted.set()
             await loop.run_in_executor(executor, race)
         except Unreachable as error:
+            if not error.retryable:
+                raise
             if str(error) != said:
                 said = str(error)
                 _say(f"{error}; trying again")

@@ -65,3 +65,9 @@ class Person:
         await self.until(
             lambda: isinstance(self.app.screen, ProjectScreen) and self.app.screen.document is not None
         )
+
+
+class Patient(Person):
+    """Who looks at real servers, which take their time."""
+
+    deadline: ClassVar[float] = 120.0

@@ -8,6 +8,7 @@
     ├── Conflict                    4   somebody else changed it first, or a name is ambiguous
     └── Unreachable                 5   a server did not answer; `retryable`
         ├── StoreUnreachable            the outcome of a write may be unknown
+        ├── StoreRefused                it answers, but does not let us in; nothing was done, waiting does not help
         ├── BrokerUnreachable
         └── NodeUnreachable             the node that has what was asked for is away
 
@@ -64,6 +65,12 @@ class Unreachable(WinslowError):
 
 class StoreUnreachable(Unreachable):
     """The object store did not answer, or answered with a server error."""
+
+
+class StoreRefused(Unreachable):
+    """The object store answers, but not to this key or this clock, or it has no such bucket; nothing was done."""
+
+    retryable = False
 
 
 class BrokerUnreachable(Unreachable):

@@ -7,6 +7,7 @@ import asyncio
 import gc
 import os
 import signal
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, ClassVar, TypeVar
@@ -17,7 +18,7 @@ from textual.screen import Screen
 
 from winslow import terminal_text
 from winslow.config import Config, ScreenSettings
-from winslow.errors import WinslowError
+from winslow.errors import InvalidInput, StoreRefused, StoreUnreachable, WinslowError
 from winslow_tui.attention import sentence, sequence
 from winslow_tui.editing import Subject
 from winslow_tui.keymap import Keymap, rebind
@@ -39,6 +40,7 @@ from winslow_tui.transfers import State, Transfers
 from winslow_tui.unfinished import Direction
 
 PAINT_SECONDS = 0.1
+LOOK_SECONDS = 2.0  # between two looks at the configuration, while it may be what is wrong
 MANY = 200  # projects that are new at once, as at the start and after a cut
 MOST_CALLS = 3  # of a person at a time
 MOST_COPIED = 56_000
@@ -58,6 +60,7 @@ class WinslowApp(App[None], inherit_bindings=False):
         "files": FilesScreen,
         "pipelines": PipelinesScreen,
         "activity": ActivityScreen,
+        "first": FirstRun,
     }
     CSS = """
     * { scrollbar-size-vertical: 1; scrollbar-size-horizontal: 1; scrollbar-background: $background;
@@ -88,6 +91,9 @@ class WinslowApp(App[None], inherit_bindings=False):
         self.abandoned = False  # the terminal went, and the person with it
         self.around = around or Surroundings()
         self._load = load
+        self._loading = False
+        self.unread = ""  # why the configuration cannot be read any more, with the way out
+        self._missed = False  # a screen could not read what it shows
         self.readonly = readonly
         for theme in THEMES:
             self.register_theme(theme)
@@ -125,13 +131,62 @@ class WinslowApp(App[None], inherit_bindings=False):
         settings = self.config.settings
         return bool(settings.broker.url and settings.store.url)
 
-    def try_again(self) -> None:
-        """Read the configuration again, and begin once it says enough."""
-        config = self._load()
-        if config.settings.broker.url and config.settings.store.url:
-            self.transfers.close()
-            self.set_up(config)
+    @property
+    def served(self) -> bool:
+        """Whether there is a site, and nothing says that broker or store do not serve us."""
+        return self.configured and False not in (self.site.broker.up, self.site.store.up)
+
+    def _look_again(self) -> None:
+        """Read the configuration again: while we are not served it may be what is wrong, and a person corrects it."""
+        if self.served or self._loading:
+            return
+        self._loading = True
+
+        def work() -> None:
+            try:
+                config = self._load()
+            except WinslowError as error:
+                self.call_later(self._unreadable, f"{error}" + (f"\n{error.hint}" if error.hint else ""))
+            else:
+                self.call_later(self._loaded, config)
+
+        self.run_worker(work, thread=True, name="configuration")
+
+    def _unreadable(self, why: str) -> None:
+        self._loading = False
+        self.unread = why
+        self._frame()
+
+    def _loaded(self, config: Config) -> None:
+        self.unread = ""
+        half = self.configured and not (
+            config.settings.broker.url and config.settings.store.url
+        )  # being written
+        if half or config.settings == self.config.settings:
+            self._loading = False
+            self._frame()
+        else:
+            self.run_worker(self._begin_again(config), name="begin again", exit_on_error=True)
+
+    async def _begin_again(self, config: Config) -> None:
+        """Go over to another configuration: what is shown of the old one goes, with the screens that show it."""
+        try:
+            Keymap.of(config, contexts())
+        except InvalidInput as error:
+            self._unreadable(f"{error}" + (f"\n{error.hint}" if error.hint else ""))
+            return
+        self.transfers.close()
+        threading.Thread(target=self.watch_.close, name="goodbye", daemon=True).start()
+        self.set_up(config)
+        await self.switch_mode("first")
+        for name, screen in self.MODES.items():
+            if name != "first":
+                await self.remove_mode(name)
+                self.add_mode(name, screen)
+        if self.configured:
             self.begin()
+        self._loading = False
+        self._frame()
 
     def begin(self) -> None:
         """Show the site, and listen to it once something is painted: what listening takes is imported by its thread,
@@ -154,9 +209,10 @@ class WinslowApp(App[None], inherit_bindings=False):
         if self.configured:
             self.begin()
         else:
-            self.push_screen(FirstRun())
+            self.switch_mode("first")
         self.set_interval(PAINT_SECONDS, self._drain)
-        self.set_interval(1.0, self._frame)
+        self.set_interval(1.0, self._every_second)
+        self.set_interval(LOOK_SECONDS, self._look_again)
 
     def lost(self) -> None:
         """Nobody sits there any more: transfers end at a part's border and are remembered, then the program ends."""
@@ -203,14 +259,27 @@ class WinslowApp(App[None], inherit_bindings=False):
         news = self.watch_.take()
         if not news.any:
             return
+        before = (self.site.broker.up, self.site.store.up)
         changes = self.site.apply(news)
+        back = any(
+            was is False and server.up
+            for was, server in zip(before, (self.site.broker, self.site.store), strict=True)
+        )
         self._call(changes)
         if len(news.projects) >= MANY:
             gc.freeze()  # they stay: a collector that goes through thousands of rows stops the screen for 0.1 s
         if (screen := self._shown) is not None:
             screen.changed(changes)
-            if changes.servers or changes.projects or changes.nodes:
-                screen.draw_frame()
+            if back:
+                self._catch_up(screen)
+        if changes.servers or changes.projects or changes.nodes:
+            self._frame()
+
+    def _catch_up(self, screen: SiteScreen) -> None:
+        """Look again at what the screen shows of the store."""
+        self._missed = False
+        screen.caught_up()
+        screen.files_changed()
 
     def _call(self, changes: Changes) -> None:
         """Call the person for what became of their own projects."""
@@ -226,11 +295,20 @@ class WinslowApp(App[None], inherit_bindings=False):
         if self._driver is not None and not self.is_headless:
             self._driver.write(text)
 
-    def _frame(self) -> None:
+    def _every_second(self) -> None:
         if isinstance(self._driver, TerminalDriver) and not self._driver.there:
             self.lost()  # of which no signal told: it was ignored, or the terminal was another session's
-        if (screen := self._shown) is not None:
-            screen.draw_frame()
+        self._frame()
+        if self._missed and self.site.store.up and (screen := self._shown):
+            self._catch_up(screen)
+
+    def _frame(self) -> None:
+        """Draw the frame of the screen that is shown, be it below a form."""
+        for screen in reversed(self.screen_stack):
+            if isinstance(screen, SiteScreen | FirstRun):
+                if screen.there:
+                    screen.draw_frame()
+                break
 
     # -- work that blocks
 
@@ -239,28 +317,41 @@ class WinslowApp(App[None], inherit_bindings=False):
         work: Callable[[], T],
         done: Callable[[T], object] | None = None,
         *,
-        failed: Callable[[], None] | None = None,
+        failed: Callable[[WinslowError], None] | None = None,
+        looks: bool = False,
         doing: str = "",
     ) -> None:
         """Call the facade in a thread; `done` gets its result in the app. An error is shown as a sentence, and
-        `failed` is called."""
+        `failed` is called with it. What a screen `looks` at by itself is looked at again when the store is back,
+        and the frame says meanwhile what there is to say."""
 
         def run() -> None:
             try:
                 result = work()
             except WinslowError as error:
-                self.call_later(self.told, str(error), hint=error.hint, bad=True)
-                if failed is not None:
-                    self.call_later(failed)
+                self.call_later(self._failed, error, failed, looks=looks)
             else:
                 if done is not None:
                     self.call_later(done, result)
 
         self.run_worker(run, thread=True, name=doing or "facade", exit_on_error=True)
 
+    def _failed(
+        self, error: WinslowError, failed: Callable[[WinslowError], None] | None, *, looks: bool
+    ) -> None:
+        away = self.site.store.up is False or not isinstance(error, StoreRefused)
+        if looks and isinstance(error, StoreUnreachable | StoreRefused) and away:
+            self._missed = True
+        else:
+            self.told(str(error), hint=error.hint, bad=True)
+        if failed is not None:
+            failed(error)
+
     def told(self, text: str, *, hint: str = "", bad: bool = False) -> None:
-        """Show a sentence for a while."""
+        """Show a sentence for a while; one that is shown already is not repeated."""
         shown = terminal_text.block(text + (f"\n{hint}" if hint else ""))
+        if any(each.message == shown for each in self._notifications):
+            return
         self.notify(shown, severity="error" if bad else "information", markup=False, timeout=10 if bad else 5)
 
     def copy(self, text: str) -> bool:

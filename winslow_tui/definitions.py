@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from winslow import pipeline
 from winslow.errors import InvalidInput, NotFound
 from winslow.pipeline import PipelineDefinition
-from winslow.store.pipelines import PipelineHead, Pipelines, PipelineText
+from winslow.store.pipelines import PipelineHead, Pipelines, PipelineText, Unreadable
 from winslow.store.pool import in_parallel
 from winslow_tui.link import Link
 from winslow_tui.names import nearest
@@ -37,8 +37,16 @@ class Definitions:
         return Pipelines(self._link.store, patience=self._link.patience)
 
     def heads(self) -> list[PipelineHead]:
-        """Every definition's head, by name."""
-        return self._stored.heads()
+        """Every definition's head, by name. Of what this program cannot read a sentence is said."""
+        found = self.all()
+        for each in found:
+            if isinstance(each, Unreadable):
+                self._link.say(f"{each.error}; {each.error.hint}" if each.error.hint else str(each.error))
+        return [each for each in found if isinstance(each, PipelineHead)]
+
+    def all(self) -> list[PipelineHead | Unreadable]:
+        """Every definition by name, also those that this program cannot read."""
+        return self._stored.all()
 
     def apply(
         self, text: str, *, source: str, if_revision: int | None = None
@@ -90,7 +98,7 @@ class Definitions:
         try:
             yield
         except (NotFound, InvalidInput) as error:
-            known = [head.name for head in self.heads()]
+            known = [each.name for each in self.all()]
             if name in known:
                 raise
             raise NotFound(
@@ -103,13 +111,17 @@ class Definitions:
         self._tell(name, None)
 
     def head(self, name: str) -> PipelineHead:
-        """The head of that name, also where its text is damaged. Raises NotFound with the nearest names."""
-        heads = {head.name: head for head in self.heads()}
+        """The head of that name, also where its text is damaged. Raises NotFound with the nearest names, or
+        InvalidInput."""
+        heads = {head.name: head for head in self.all()}
         if name not in heads:
             raise NotFound(
                 f"there is no pipeline '{name}'", hint=nearest(name, heads, "winslow pipeline list")
             )
-        return heads[name]
+        found = heads[name]
+        if isinstance(found, Unreadable):
+            raise found.error
+        return found
 
     def _tell(self, name: str, revision: int | None) -> None:
         from broker import messages, topics

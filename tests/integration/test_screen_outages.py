@@ -7,12 +7,11 @@ import asyncio
 import secrets
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
 
 from broker.embedded import BrokerKind
 from tests import screens
 from tests.conftest import BrokerFactory, StoreFactory
-from tests.screen_person import Person
+from tests.screen_person import Patient
 from tests.services.servers import BrokerService, Server, StoreService
 from winslow.config import Config, load
 from winslow_tui.app import WinslowApp
@@ -85,9 +84,3 @@ async def test_servers_go_and_come_back_under_every_screen(
             await anna.until(partial(_called, app, project, name), "what happened meanwhile")
             if view == "project":
                 await anna.reads(f"{name} · pipeline hello")
-
-
-class Patient(Person):
-    """Real servers take their time."""
-
-    deadline: ClassVar[float] = 120.0

@@ -62,7 +62,7 @@ SCREENS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "first-run": ((), ("winslow up", "~/.config/winslow/config.toml", "q leaves")),
     "help": (("question_mark",), ("Project", ":queue", "what comes next")),
     "commands": (("colon",), ("answer what it asks",)),
-    "away": ((), ("✗ broker away 0h05", "wrong password", "what is shown is 0h05 old")),
+    "away": ((), ("✗ broker away 0h05", "wrong password", "nodes and progress are 0h05 old")),
 }
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from winslow.errors import Conflict, InvalidInput, NotFound, WinslowError
+from winslow.errors import Conflict, InvalidInput, NotFound, StoreRefused, StoreUnreachable, WinslowError
 from winslow.store.address import StoreConfig
 from winslow.store.s3 import S3Store
 from winslow.store.signature import authorization, encoded_path, encoded_query
@@ -149,7 +149,9 @@ def test_an_answer_becomes_the_error_that_it_means() -> None:
     assert isinstance(answer(409, "ConditionalRequestConflict"), Conflict)
     for status, code in ((404, "NoSuchBucket"), (403, "AccessDenied"), (301, "PermanentRedirect")):
         error = answer(status, code)
-        assert type(error) is WinslowError and error.hint and str(status) in f"{error} {status}"
+        assert isinstance(error, StoreRefused) and error.hint and not error.retryable
+        assert not isinstance(error, StoreUnreachable) and error.exit_code == 5
+    assert type(answer(400, "InvalidPart")) is WinslowError
     assert "the store's own words" in str(answer(400, "InvalidPart"))
 
 

@@ -50,6 +50,13 @@ class PipelineHead(BaseModel):
         return (self.model_dump_json(indent=1) + "\n").encode()
 
 
+class Unreadable(NamedTuple):
+    """A pipeline whose head this program cannot read; `error` says why."""
+
+    name: str
+    error: InvalidInput
+
+
 class PipelineText(NamedTuple):
     """A definition as it was applied."""
 
@@ -163,13 +170,23 @@ class Pipelines:
         return found
 
     def heads(self) -> list[PipelineHead]:
-        """Every pipeline's head, by name."""
-        heads = []
+        """Every pipeline's head that this program can read, by name."""
+        return [each for each in self.all() if isinstance(each, PipelineHead)]
+
+    def all(self) -> list[PipelineHead | Unreadable]:
+        """Every pipeline by name, also those whose heads this program cannot read."""
+        found: list[PipelineHead | Unreadable] = []
         for info in self._store.walk(layout.PIPELINE_DOCUMENTS):
             name = layout.pipeline_of_document(info.key)
-            if name is not None and (head := self.head(name)) is not None:
-                heads.append(head)
-        return heads
+            if name is None:
+                continue
+            try:
+                head = self.head(name)
+            except InvalidInput as error:
+                found.append(Unreadable(name=name, error=error))
+            else:
+                found += [head] if head is not None else []
+        return found
 
     def delete(self, name: str, *, by: str = "", updated: str = "") -> None:
         """Mark the head deleted and remove the texts; projects go on with their own copies.
@@ -254,13 +271,20 @@ class Pipelines:
             revision += 1
 
 
+class _Versioned(BaseModel):
+    """What every document says of itself."""
+
+    schema_: int = Field(alias="schema")
+
+
 def _decode(data: bytes, key: str) -> PipelineHead:
     try:
-        head = PipelineHead.model_validate_json(data)
+        check_schema(_Versioned.model_validate_json(data).schema_, key=key)
+        return PipelineHead.model_validate_json(data)
     except ValidationError as error:
-        raise InvalidInput(f"{key}: not a valid pipeline document: {error}") from error
-    check_schema(head.schema_, key=key)
-    return head
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])[:200]
+        raise InvalidInput(f"{key}: not a valid pipeline document: {place}: {first['msg'][:200]}") from error
 
 
 def _check_newest(name: str, held: PipelineHead | None, wanted: int | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from winslow.errors import Conflict, InvalidInput
-from winslow.project import SCHEMA
+from winslow.project import SCHEMA, check_schema
 from winslow.store import layout
 from winslow.store.conditional import JSON
 from winslow.store.port import ObjectStore
@@ -21,11 +21,18 @@ class Site(BaseModel):
 
 
 def read_site(store: ObjectStore) -> Site:
-    """Raises NotFound where no site was made yet, InvalidInput for a damaged object, StoreUnreachable."""
+    """Raises NotFound where no site was made yet, InvalidInput for an object that is damaged or of a newer Winslow,
+    Unreachable."""
     try:
-        return Site.model_validate_json(store.get(layout.SITE).data)
+        site = Site.model_validate_json(store.get(layout.SITE).data)
     except ValidationError as error:
-        raise InvalidInput(f"{store}: {layout.SITE} is damaged: {error}") from error
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        raise InvalidInput(
+            f"{store}: {layout.SITE} is damaged: {'.'.join(map(str, first['loc']))}: {first['msg']}"[:400],
+            hint="put it back from a backup: it says which site the store belongs to",
+        ) from error
+    check_schema(site.schema_, key=f"{store}: {layout.SITE}")
+    return site
 
 
 def ensure_site(store: ObjectStore, *, new_id: str) -> Site:

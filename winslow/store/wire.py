@@ -23,7 +23,7 @@ from urllib3.exceptions import (
     SSLError,
 )
 
-from winslow.errors import Conflict, NotFound, StoreUnreachable, WinslowError
+from winslow.errors import Conflict, NotFound, StoreRefused, StoreUnreachable, WinslowError
 from winslow.store.address import StoreAddress, StoreConfig
 from winslow.store.signature import UNSIGNED_PAYLOAD, authorization, encoded_path, encoded_query
 
@@ -245,7 +245,7 @@ class Wire:
             )
 
     def refuse(self, answer: Answer, method: str, key: str) -> WinslowError:
-        """The error for an answer that says no: NotFound, Conflict, or WinslowError with a way out."""
+        """The error for an answer that says no: NotFound, Conflict, StoreRefused, or WinslowError."""
         return refusal(
             str(self),
             status=answer.status,
@@ -264,7 +264,7 @@ def refusal(
     """What an HTTP answer of 300 to 499 means; `date` is its Date header, `now` this machine's time."""
     said = f"HTTP {status}" + (f" {code}" if code else "")
     if code == "NoSuchBucket":
-        return WinslowError(
+        return StoreRefused(
             f"{store}: there is no bucket '{bucket}'", hint="create the bucket, or correct the store URL"
         )
     if status == 404:
@@ -274,17 +274,17 @@ def refusal(
     if status in (400, 401, 403):
         off = _skew(date, now)
         if code in _CLOCK_CODES or (off is not None and abs(off) >= SKEW_NAMED):
-            return WinslowError(
+            return StoreRefused(
                 f"{store}: {doing}: refused because this machine's clock is {_describe(off)} ({said})",
                 hint="set this machine's clock (NTP); stores refuse requests more than 15 minutes off",
             )
         if status != 400:
-            return WinslowError(
+            return StoreRefused(
                 f"{store}: {doing}: access refused ({said})",
                 hint="check the access key, the secret key, and the key's rights on the bucket",
             )
     if status in (301, 307, 308):
-        return WinslowError(
+        return StoreRefused(
             f"{store}: {doing}: the bucket lies elsewhere ({said})", hint="correct the store's URL and region"
         )
     return WinslowError(f"{store}: {doing}: {said}" + (f": {message}" if message else ""))

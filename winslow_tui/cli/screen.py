@@ -25,6 +25,9 @@ COMMANDS = "command"  # what the threads are named after that call the facade
 PAINTS_OVER_SSH = "10"
 """At most so many paints a second where every byte crosses a network."""
 
+LEAVING_SECONDS = 2.0
+PART_SECONDS = 60.0  # for a part of a transfer, which ends at its border
+
 
 def screen(load: Callable[[], Config], *, readonly: bool) -> None:
     """Open it until the person leaves; `load` reads the configuration, again where there is none yet.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -55,7 +56,7 @@ class SiteScreen(Screen[None], inherit_bindings=False):
     SiteScreen { background: $background; layout: vertical; }
     SiteScreen #filter { height: 1; border: none; padding: 0 1; background: $panel; display: none; }
     SiteScreen #filter.shown { display: block; }
-    SiteScreen #trouble { height: auto; max-height: 3; padding: 0 1; color: $state-failed; display: none; }
+    SiteScreen #trouble { height: auto; max-height: 9; padding: 0 1; color: $state-failed; display: none; }
     SiteScreen #trouble.shown { display: block; }
     SiteScreen #body { height: 1fr; }
     """
@@ -164,7 +165,7 @@ class SiteScreen(Screen[None], inherit_bindings=False):
             ],
         )
         trouble = self.query_one("#trouble", Static)
-        told_off = _trouble(site.broker, site.store, now)
+        told_off = _trouble(site, now, config.path, self.winslow.unread)
         trouble.set_class(bool(told_off), "shown")
         if told_off != self._told_off:
             self._told_off = told_off
@@ -335,12 +336,24 @@ class SiteScreen(Screen[None], inherit_bindings=False):
             self.dismiss()
 
 
-def _trouble(broker: Server, store: Server, now: float) -> str:
-    """What is away, what it said, and that what is shown is old; empty where all is well."""
-    told = [f"{server.problem}" for server in (broker, store) if server.up is False and server.problem]
-    if broker.up is False:
-        told.append(f"what is shown is {duration(now - broker.since)} old; it goes on by itself")
-    return "\n".join(told)
+def _trouble(site: SiteModel, now: float, config: Path | None, unread: str) -> str:
+    """What does not serve us, what it said, the way out, and how old what is shown is; empty where all is well."""
+    broker, store = site.broker, site.store
+    told = [
+        f"{server.problem}" + (f"\n  {server.hint}" if server.hint else "")
+        for server in (broker, store)
+        if server.up is False and server.problem
+    ]
+    if not told:
+        return ""
+    told += [unread] if unread else []
+    again = "it goes on by itself" + (f", also when {config} is changed" if config else "")
+    if broker.up is False and not (site.projects or site.nodes):
+        again = f"nothing is known yet; {again}"
+    elif broker.up is False:
+        shown = "nodes and progress are" if store.up else "what is shown is"
+        again = f"{shown} {duration(now - broker.since)} old; {again}"
+    return "\n".join([*told, again])
 
 
 def _server(name: str, server: Server, now: float) -> tuple[Part, ...]:
@@ -348,5 +361,4 @@ def _server(name: str, server: Server, now: float) -> tuple[Part, ...]:
         return (Part(f"◌ {name}", "dim"),)
     if server.up:
         return (Part("●", "good"), Part(f" {name}"))
-    away = duration(now - server.since)
-    return (Part(f"✗ {name} away {away}", "bad"),)
+    return (Part(f"✗ {name} {server.word} {duration(now - server.since)}", "bad"),)

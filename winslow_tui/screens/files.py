@@ -170,7 +170,7 @@ class FilesScreen(SiteScreen):
     def body(self) -> Iterable[Widget]:
         yield Browser(
             lambda where: look(self.winslow, where),
-            lambda work, done, failed: self.winslow.do(work, done, failed=failed),
+            lambda work, done, failed: self.winslow.do(work, done, failed=failed, looks=True),
             id="body",
         )
 

@@ -93,7 +93,7 @@ def open_pager(app: WinslowApp, lines: LogLines, only: Scan | None, *, at: int) 
             _page(app, path, at)
 
     app.told("one moment: the log is written for the pager")
-    app.do(lambda: save(lines, only, path, "shown"), ready, failed=folder.cleanup)
+    app.do(lambda: save(lines, only, path, "shown"), ready, failed=lambda _error: folder.cleanup())
 
 
 def _page(app: WinslowApp, path: Path, at: int) -> None:

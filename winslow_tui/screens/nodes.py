@@ -88,7 +88,7 @@ class NodesScreen(SiteScreen):
     _samples: Stream | None = None
 
     def body(self) -> Iterable[Widget]:
-        yield VirtualTable(noderows.COLUMNS, self._row, empty="no node yet: winslow agent", id="body")
+        yield VirtualTable(noderows.COLUMNS, self._row, id="body")
 
     @property
     def table(self) -> VirtualTable:
@@ -119,7 +119,7 @@ class NodesScreen(SiteScreen):
         self.table.refresh()
 
     def changed(self, changes: Changes) -> None:
-        if changes.nodes:
+        if changes.nodes or changes.servers:
             self.filtered()
         for key in changes.nodes:
             self.table.changed(key)
@@ -129,6 +129,8 @@ class NodesScreen(SiteScreen):
         rows = self.site.nodes
         order = [key for key in sorted(rows) if wanted.holds(NodeRow(rows[key]).fields())]
         samples = self.site.samples
+        none = "no node yet: winslow agent" if self.site.broker.up else "no node is known yet"
+        self.table.empty = none if not rows else "no node passes the filter: esc shows all"
         self.table.sorting = self.sorting
         self.table.show(
             self.sorting.order(

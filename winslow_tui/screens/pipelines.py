@@ -19,7 +19,7 @@ from winslow.definition_text import MAX_BYTES, decode
 from winslow.errors import InvalidInput
 from winslow.pipeline import parse
 from winslow.project import Project
-from winslow.store.pipelines import PipelineHead
+from winslow.store.pipelines import PipelineHead, Unreadable
 from winslow_tui import filtering, verbs
 from winslow_tui.definition_editing import PipelineSubject
 from winslow_tui.definition_view import text_diff
@@ -139,12 +139,12 @@ class PipelinesScreen(SiteScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._heads: dict[str, PipelineHead] = {}
+        self._heads: dict[str, PipelineHead | Unreadable] = {}
         self._what = "text"
 
     def body(self) -> Iterable[Widget]:
         with Horizontal(id="body"):
-            yield VirtualTable(COLUMNS, self._row, empty="none yet: winslow pipeline apply", id="list")
+            yield VirtualTable(COLUMNS, self._row, id="list")
             with Sheet(id="side"):
                 yield Static(id="text", markup=False)
 
@@ -163,28 +163,36 @@ class PipelinesScreen(SiteScreen):
         self.table.focus()
 
     def caught_up(self) -> None:
-        self.winslow.do(self.winslow.client.pipelines.heads, self._got)
+        self.winslow.do(self.winslow.client.pipelines.all, self._got, looks=True)
 
     def changed(self, changes: Changes) -> None:
         if changes.pipelines:
             self.caught_up()
 
-    def _got(self, heads: list[PipelineHead]) -> None:
+    def _got(self, heads: list[PipelineHead | Unreadable]) -> None:
         self._heads = {head.name: head for head in heads}
         if self.there:
+            self.table.empty = f"none yet: {self.winslow.keymap.told('apply')} applies a file"
             self.filtered()
             self.table.refresh()
             self._read()
 
     def filtered(self) -> None:
         wanted = filtering.parse(self.filter_text, fields=("by",))
-        heads = self._heads.values()
         self.table.show(
-            [each.name for each in heads if wanted.holds({"name": (each.name,), "by": (each.by,)})]
+            [
+                each.name
+                for each in self._heads.values()
+                if wanted.holds(
+                    {"name": (each.name,), "by": () if isinstance(each, Unreadable) else (each.by,)}
+                )
+            ]
         )
 
     def _row(self, key: str) -> tuple[Cell, ...]:
         head = self._heads[key]
+        if isinstance(head, Unreadable):
+            return Cell(head.name), Cell("?"), Cell("", dim=True), Cell("cannot be read", state="failed")
         return (
             Cell(head.name),
             Cell(str(head.revision)),
@@ -197,6 +205,12 @@ class PipelinesScreen(SiteScreen):
         name, what, client = self.table.current, self._what, self.winslow.client
         if name is None:
             self.query_one("#text", Static).update(Content(""))
+            return
+
+        head = self._heads[name]
+        if isinstance(head, Unreadable):
+            why = "\n".join(filter(None, (str(head.error), head.error.hint)))
+            self.query_one("#text", Static).update(Content(terminal_text.block(why)))
             return
 
         def work() -> Content:
@@ -220,7 +234,7 @@ class PipelinesScreen(SiteScreen):
             if self.there and self.table.current == name:
                 self.query_one("#text", Static).update(content)
 
-        self.winslow.do(work, show)
+        self.winslow.do(work, show, looks=True)
 
     def action_show(self, what: str) -> None:
         self._what = "text" if self._what == what else what

@@ -18,6 +18,7 @@ from textual.widgets import ContentSwitcher, Static
 
 from winslow import lineage, terminal_text
 from winslow.definition_yaml import write
+from winslow.errors import WinslowError
 from winslow.lifecycle import ProjectState, state_of
 from winslow.project import Project, Run
 from winslow_tui import runfacts, verbs
@@ -105,12 +106,7 @@ class ProjectScreen(SiteScreen):
         yield Banner(id="asks", markup=False)
         with Horizontal(id="body"):
             with Vertical(id="left"):
-                yield VirtualTable(
-                    RUNS,
-                    self._row,
-                    empty=f"no run yet: {self.winslow.keymap.told('start')} starts",
-                    id="runs",
-                )
+                yield VirtualTable(RUNS, self._row, id="runs")
                 yield Static(id="plan", markup=False)
             with Vertical(id="right"):
                 yield Line(gap=1, id="tabs")
@@ -122,7 +118,7 @@ class ProjectScreen(SiteScreen):
         """What the tabs beside the log show."""
         yield Browser(
             lambda where: look(self.winslow, where),
-            lambda work, done, failed: self.winslow.do(work, done, failed=failed),
+            lambda work, done, failed: self.winslow.do(work, done, failed=failed, looks=True),
             id="files",
         )
         yield MetricsPane(id="metrics")
@@ -176,11 +172,17 @@ class ProjectScreen(SiteScreen):
         if not self._reading:
             self._reading = True
             self.winslow.do(
-                lambda: self.winslow.client.project(self.project_id), self._got, failed=self._not_got
+                lambda: self.winslow.client.project(self.project_id),
+                self._got,
+                failed=self._not_got,
+                looks=True,
             )
 
-    def _not_got(self) -> None:
+    def _not_got(self, error: WinslowError) -> None:
+        """What was read before stays; where nothing was, the screen says why."""
         self._reading = False
+        if self.document is None and self.there:
+            self.query_one("#title", Static).update(_plain("\n".join(filter(None, (str(error), error.hint)))))
 
     def _got(self, document: Project) -> None:
         self._reading = False
@@ -206,6 +208,7 @@ class ProjectScreen(SiteScreen):
         if project is None:
             return
         newest = not self.runs.keys
+        self.runs.empty = f"no run yet: {self.winslow.keymap.told('start')} starts"
         self.runs.show([str(run.n) for run in reversed(project.runs)])
         if newest and project.runs:
             self.runs.put_cursor(str(project.runs[-1].n))
@@ -368,7 +371,7 @@ class ProjectScreen(SiteScreen):
             if self.there and self.run is not None and self.run.n == run.n:
                 self.query_one("#facts-text", Static).update(_plain(text))
 
-        self.winslow.do(work, show)
+        self.winslow.do(work, show, looks=True)
 
     def _roots(self) -> list[tuple[str, str]]:
         """Where files of the project are."""

@@ -22,6 +22,7 @@ from winslow_tui.sitemodel import Changes
 from winslow_tui.verbs import Kind
 from winslow_tui.widgets.table import Cell, VirtualTable
 
+NOT_KNOWN = "no project is known yet"
 _VALUES: Mapping[str, Callable[[Mapping[str, ProjectRow], str], Any]] = {
     "PROJECT": lambda rows, key: key,
     "STATE": lambda rows, key: rows[key].summary.state,
@@ -88,7 +89,11 @@ class ProjectsScreen(SiteScreen):
         self.table.refresh()
 
     def changed(self, changes: Changes) -> None:
-        if changes.moved or (changes.projects and (self.filter_text or self.sorting.column)):
+        if (
+            changes.moved
+            or changes.servers
+            or (changes.projects and (self.filter_text or self.sorting.column))
+        ):
             self._arrange()
         for key in changes.projects:
             self.table.changed(key)
@@ -105,8 +110,10 @@ class ProjectsScreen(SiteScreen):
             order = [key for key in order if wanted.holds(rows[key].fields())]
         if self.sorting.column:
             order = self.sorting.order(order, {name: partial(of, rows) for name, of in _VALUES.items()})
+        servers = (self.site.broker.up, self.site.store.up)
+        none = self._none_yet if True in servers else "" if None in servers else NOT_KNOWN
         back = self.winslow.keymap.told("back")
-        self.table.empty = self._none_yet if not rows else f"no project passes the filter: {back} shows all"
+        self.table.empty = none if not rows else f"no project passes the filter: {back} shows all"
         self.table.sorting = self.sorting
         self.table.show(order)
         self.table.refresh_line(0)

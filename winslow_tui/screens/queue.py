@@ -115,12 +115,7 @@ class QueueScreen(SiteScreen):
         self._document: Project | None = None
 
     def body(self) -> Iterable[Widget]:
-        yield VirtualTable(
-            COLUMNS,
-            self._row,
-            empty=f"nothing waits: {self.winslow.keymap.told('add')} adds a run",
-            id="body",
-        )
+        yield VirtualTable(COLUMNS, self._row, id="body")
 
     @property
     def table(self) -> VirtualTable:
@@ -137,7 +132,7 @@ class QueueScreen(SiteScreen):
         return [f"{self.project}/{key}" for key in self.table.chosen or [""]] if kind == "queue" else []
 
     def caught_up(self) -> None:
-        self.winslow.do(lambda: self.winslow.client.project(self.project), self._got)
+        self.winslow.do(lambda: self.winslow.client.project(self.project), self._got, looks=True)
 
     def changed(self, changes: Changes) -> None:
         if self.project in changes.projects:
@@ -146,6 +141,7 @@ class QueueScreen(SiteScreen):
     def _got(self, document: Project) -> None:
         self._document = document
         if self.there:
+            self.table.empty = f"nothing waits: {self.winslow.keymap.told('add')} adds a run"
             self.table.show([each.id for each in document.queue])
             self.table.refresh()
 

@@ -14,6 +14,7 @@ from textual.message import Message
 
 from winslow import address, terminal_text
 from winslow.address import Address
+from winslow.errors import WinslowError
 from winslow.placement import size_text
 from winslow.workspace import EntryType
 from winslow_tui.filing import File
@@ -52,7 +53,9 @@ class Browser(Vertical):
     def __init__(
         self,
         look: Callable[[str], list[File]],
-        ask: Callable[[Callable[[], list[File]], Callable[[list[File]], None], Callable[[], None]], None],
+        ask: Callable[
+            [Callable[[], list[File]], Callable[[list[File]], None], Callable[[WinslowError], None]], None
+        ],
         *,
         roots: Sequence[Root] = (),
         id: str | None = None,
@@ -68,7 +71,7 @@ class Browser(Vertical):
 
     def compose(self) -> ComposeResult:
         yield Line(id="place")
-        yield VirtualTable(COLUMNS, self._row, empty="nothing here", id="entries")
+        yield VirtualTable(COLUMNS, self._row, id="entries")
 
     def on_mount(self) -> None:
         rebind(self)
@@ -108,13 +111,16 @@ class Browser(Vertical):
 
         def got(files: list[File]) -> None:
             if self.at == where and self.is_mounted:
+                self.table.empty = "nothing here"
                 self._files = {each.path: each for each in files}
                 self._show()
                 if select:
                     self.table.put_cursor(select)
 
-        def failed() -> None:
-            self._show()
+        def failed(_error: WinslowError) -> None:
+            if self.at == where and self.is_mounted:
+                self.table.empty = "it could not be looked at"
+                self._show()
 
         self._ask(lambda: self._look(where), got, failed)
 
