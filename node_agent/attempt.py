@@ -194,7 +194,7 @@ class Attempt:
                 changes = collected.changes
                 held.telling.event(
                     "stored",
-                    f"workspace: {len(changes.added)} files new, {len(changes.changed)} changed,"
+                    f"workspace: {len(changes.added)} new, {len(changes.changed)} changed,"
                     f" {len(changes.removed)} removed; output: {collected.outputs};"
                     f" {size_text(collected.bytes_uploaded)} sent",
                 )

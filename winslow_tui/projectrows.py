@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
-from broker.messages import ActiveSummary, Progress, ProjectSummary
+from broker.messages import ActiveSummary, Phase, Progress, ProjectSummary
 from winslow import terminal_text
 from winslow.project import RunState
 from winslow_tui.themes import glyph, style_of
@@ -25,6 +25,12 @@ COLUMNS = (
 FIELDS = ("tag", "state", "node", "author", "stage", "name")
 _URGENCY = ("needs you", "failed", "waiting", "running", "paused", "new", "succeeded")
 BAR = 10
+_PHASES = {
+    Phase.PULL: "fetches its image",
+    Phase.FETCH: "fetches files",
+    Phase.RUN: "running",
+    Phase.COLLECT: "stores results",
+}
 _RUN = re.compile(r"^run #\d+ \([^)]*\): ")  # what the columns beside it say already
 
 
@@ -110,7 +116,7 @@ class ProjectRow:
             return Cell(terminal_text.line(self.why), dim=True)
         percent = self.percent
         if percent is None:
-            return Cell(self.progress.phase.value if self.progress else run.state.value.lower(), dim=True)
+            return Cell(_PHASES[self.progress.phase] if self.progress else run.state.value.lower(), dim=True)
         return Cell(bar(percent), state=style_of("running"))
 
 

@@ -11,6 +11,7 @@ from winslow.placement import size_text
 from winslow.project import Attempt, Run
 from winslow.usage import Usage, merged, point_of
 from winslow_tui.noderows import curve, rate
+from winslow_tui.wording import counted
 
 MOST_POINTS = 128  # more than a screen has columns for, and twice what an agent keeps
 
@@ -53,9 +54,9 @@ class RunUsage:
         def rated(name: str, values: Sequence[float], most: float, now: float) -> tuple[str, str, str]:
             return row(name, values, most, f"{rate(now)}/s")
 
-        points = self.life.points
+        points, of_cores = self.life.points, f" of {counted(cores, 'core')}"
         found = [
-            row("cpu", [each.cpus for each in points], max(cores, most.cpus), f"{last.cpus:.1f} of {cores:g} cores"),
+            row("cpu", [each.cpus for each in points], max(cores, most.cpus), f"{last.cpus:.1f}{of_cores}"),
             row("memory", [each.memory for each in points], limit or most.memory, size_text(last.memory) + share),
             rated("disk read", [each.read_rate for each in points], most.read_rate, last.read_rate),
             rated("disk write", [each.write_rate for each in points], most.write_rate, last.write_rate),
@@ -98,7 +99,7 @@ def recorded(run: Run, attempt: Attempt) -> list[str]:
         share = f" ({100 * peak.memory / requires.memory:.0f} % of its {size_text(requires.memory)})"
         told.append(f"{size_text(peak.memory)} of memory{share if requires.memory else ''}")
     if peak.cpus:
-        told.append(f"{peak.cpus:g} of {requires.cpus:g} cores")
+        told.append(f"{peak.cpus:g} of {counted(requires.cpus, 'core')}")
     return told
 
 
