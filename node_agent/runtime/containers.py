@@ -25,6 +25,7 @@ _PROCESSES = 32768
 _LEAST_MEMORY = 6 << 20  # the engine refuses less
 _NO_TIME = "0001-01-01T00:00:00Z"
 _NOT_FOUND = (126, 127)
+_CONFLICT = 409
 
 
 def refused(doing: str, error: docker.errors.APIError) -> RuntimeFailure:
@@ -243,12 +244,18 @@ def user_id(client: docker.APIClient, container: str) -> int:
 
 
 def remove(client: docker.APIClient, container: str) -> None:
-    """Kill and remove it with its volumes; one that is gone is fine."""
+    """Kill and remove it with its volumes; one that is gone is fine. Returns when it is gone."""
     try:
         mounts = client.inspect_container(container)["Mounts"]
-        client.remove_container(container, force=True, v=True)
     except docker.errors.NotFound:
         return
+    with contextlib.suppress(docker.errors.NotFound):
+        try:
+            client.remove_container(container, force=True, v=True)
+        except docker.errors.APIError as error:
+            if error.status_code != _CONFLICT:
+                raise
+            client.wait(container, condition="removed")  # an agent that was killed had begun to
     for mount in mounts:
         if mount.get("Type") == "volume":
             with contextlib.suppress(docker.errors.NotFound):  # an unnamed one went with the container

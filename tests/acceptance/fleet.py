@@ -517,16 +517,29 @@ class Fleet:
             agent.stop()
         for end in self.ends:
             end()
+        wait_until(self._emptied, seconds=PATIENCE, what="the end of its containers")
+        for name in self.volumes():
+            with suppress(docker.errors.NotFound):
+                self.docker.volumes.get(name).remove(force=True)
+        self.docker.close()
+        self.store.close()
+
+    def _emptied(self) -> bool:
+        """Remove every container of this site, the tests' own among them; whether there was none any more."""
         strangers = self.docker.containers.list(
             all=True, filters={"label": f"test={self.site}"}, ignore_removed=True
         )
-        for container in [*self.containers(), *strangers]:
-            with suppress(docker.errors.NotFound):
+        left = [*self.containers(), *strangers]
+        for container in left:
+            try:
                 container.remove(force=True, v=True)
-        for name in self.volumes():
-            self.docker.volumes.get(name).remove(force=True)
-        self.docker.close()
-        self.store.close()
+            except docker.errors.APIError as error:
+                if error.status_code not in (
+                    404,
+                    409,
+                ):  # gone, or going: an agent that was killed had begun to
+                    raise
+        return not left
 
 
 @contextmanager

@@ -385,6 +385,18 @@ async def test_the_next_agent_adopts(bench: Bench) -> None:
         assert written(await following)["stdout"] == b"first\nsecond\n"
 
 
+async def test_removals_at_the_same_time_all_end_when_it_is_gone(bench: Bench) -> None:
+    """As by an agent whose predecessor was killed in the middle of one."""
+    workspace = bench.root / "ws"
+    workspace.mkdir()
+    container = await bench.start("sleep", "600", mounts=(Mount("/workspace", workspace),))
+    removals = [asyncio.create_task(bench.runtime.remove(container)) for _ in range(4)]
+    async with asyncio.timeout(DEADLINE):
+        for removal in removals:
+            await removal
+            assert await bench.runtime.status(container) is None
+
+
 async def test_waiting_can_be_given_up(bench: Bench) -> None:
     container = await bench.start("sleep", "600")
     waiting = asyncio.create_task(bench.runtime.wait(container))
