@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.conftest import missing
 from tests.services.engine import DockerService
+from tests.services.servers import draw_ports
 from winslow_tui import demo
 
 TRUTH = tomllib.loads(Path(__file__).with_name("traffic_truth.toml").read_text())
@@ -22,6 +23,7 @@ def run_demo(home: Path, runtime: str, **variables: str) -> str:
     """What it prints; fails the test where it does not end with 0."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("WINSLOW_")}
     environment |= {"WINSLOW_TRAFFIC_CACHE": str(demo.cache_directory()), "HOME": str(home), **variables}
+    draw_ports(home / "demo")
     program = Path(sys.executable).with_name("winslow")
     done = subprocess.run(
         [str(program), "demo", "--headless", "--dir", str(home / "demo"), "--runtime", runtime],

@@ -176,6 +176,13 @@ def start_store(directory: Path, kind: StoreKind) -> StoreService:
     )
 
 
+def draw_ports(site: Path) -> None:
+    """Draw the ports of a `winslow up` that is to be started on this folder, as this process draws them: apart from
+    those of tests at its side."""
+    EmbeddedBroker(site / "broker")
+    EmbeddedStore(site / "store", access_key="", secret_key="")
+
+
 def discard(directory: Path) -> None:
     """Remove a server's folder."""
     shutil.rmtree(directory, ignore_errors=True)
