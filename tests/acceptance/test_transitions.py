@@ -107,7 +107,7 @@ def test_every_transition_and_every_reason_is_met(world: World) -> None:
     }
     told = {(_row(move), move.before, move.after) for move in world.witness.moves()}
     recorded = {each for project in projects for each in _recorded(world.witness.document(project))}
-    assert told <= rows, "the broker told of a move that the table does not have"
+    assert told and told <= rows, "the broker told of a move that the table does not have"
     assert recorded == rows
     runs = [run for project in projects for run in world.witness.document(project)["runs"]]
     reasons = {run["reason"] for run in runs} | {each["reason"] for run in runs for each in run["attempts"]}

@@ -103,14 +103,16 @@ class Witness:
 
     def moves(self) -> list[Move]:
         """Every move of a run between two revisions that were both heard of, by project and revision. An agent that
-        dies tells nothing of its last write."""
+        dies tells nothing of its last write; of that another one may tell the summary, and nobody what it did."""
         with self._lock:
             heard = {project: dict(summaries) for project, summaries in self._summaries.items()}
+            kinds = {project: dict(told) for project, told in self._kinds.items()}
         found = []
         for project, summaries in sorted(heard.items()):
             ended = {run["n"]: run["state"] for run in self.document(project)["runs"]}
             for revision in sorted(summaries):
-                if revision - 1 not in summaries:
+                kind = kinds.get(project, {}).get(revision)
+                if revision - 1 not in summaries or kind is None:
                     continue
                 before, after = (
                     {run["n"]: run["state"] for run in summaries[each]["active"]}
@@ -119,6 +121,5 @@ class Witness:
                 for n, state in before.items():
                     now = after.get(n, ended[n])
                     if now != state:
-                        kind = self._kinds[project].get(revision, "")
                         found.append(Move(project=project, run=n, kind=kind, before=state, after=now))
         return found
