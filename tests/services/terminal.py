@@ -47,7 +47,7 @@ class SshServer:
     def start(self) -> None:
         """Returns when it answers."""
         self._daemon.start()
-        self._daemon.wait_until(lambda: "listening" in self.log, seconds=20.0)
+        self._daemon.wait_until(lambda: "listening" in self.log, seconds=PATIENCE)
 
     @property
     def log(self) -> str:
@@ -88,7 +88,7 @@ class Terminal:
     def _tmux(self, *arguments: str) -> str:
         found = subprocess.run(
             ["tmux", "-u", "-S", self._socket, *arguments],
-            check=True, capture_output=True, text=True, timeout=20.0,
+            check=True, capture_output=True, text=True, timeout=PATIENCE,
             env={**os.environ, "TERM": "xterm-256color"},
         )  # fmt: skip
         return found.stdout
