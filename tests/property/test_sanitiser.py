@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import unicodedata
-
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.hostile import acts
 from winslow.terminal_text import block, line, log_line
 
 PIECES = st.sampled_from(
@@ -28,12 +27,6 @@ PIECES = st.sampled_from(
     ]
 )
 TEXTS = st.lists(PIECES | st.text(st.characters(), max_size=8), max_size=20).map("".join)
-BIDI = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-
-
-def acts(character: str) -> bool:
-    """Whether a terminal may do something with it but show it."""
-    return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in BIDI
 
 
 @given(TEXTS)

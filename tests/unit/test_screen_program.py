@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from textual.widgets import Button, Input
 
-from broker.messages import ProjectSummary
 from tests import screens
 from tests.screen_person import Person
 from winslow import lifecycle
@@ -18,13 +17,12 @@ from winslow.events import Claimed, Confirmed, Ended, Exited, RunQueued, Started
 from winslow.pipeline import parse
 from winslow_tui.screens.command import CommandLine
 from winslow_tui.screens.first_run import FirstRun
-from winslow_tui.screens.form import Form, Question
+from winslow_tui.screens.form import Field, Form, Question
 from winslow_tui.screens.help import Help
 from winslow_tui.screens.page import Page
 from winslow_tui.screens.project import Banner, ProjectScreen
 from winslow_tui.screens.projects import ProjectsScreen
 from winslow_tui.sitewatch import Server
-from winslow_tui.widgets.browser import Browser
 from winslow_tui.widgets.table import VirtualTable
 
 SIZE = (100, 30)
@@ -509,54 +507,15 @@ async def test_without_a_site_one_screen_says_how_to_get_one_and_goes_on_by_itse
         await anna.reads("no project yet: n makes one")
 
 
-# -- hostile data
-
-HOSTILE = "[red]x[/] \x1b]52;c;ZXZpbA==\x07 \u202eright\u202c שלום 車が走る e\u0301 a\u200bb \x9b31m"
+# -- hostile data; tests/property/test_hostile_screens.py looks at every screen
 
 
-async def test_hostile_texts_are_shown_as_text_everywhere(tmp_path: Path) -> None:
-    """Names, tags, reasons, nodes, files and events that would act on a terminal or on the drawing of texts."""
-    site = screens.site()
-    document = screens.Story("evil-aaaa", HOSTILE, tags=("[b]tag[/b]",), env={"X": HOSTILE}).project
-    site.put(document)
-    site.summaries["evil-aaaa"] = ProjectSummary(
-        id="evil-aaaa",
-        revision=1,
-        name=HOSTILE,
-        state="failed",
-        reason=HOSTILE,
-        tags=(HOSTILE,),
-        updated=HOSTILE,
-    )
-    site.nodes["ws5"] = screens.node("ws5", note=HOSTILE).model_copy(
-        update={"host": HOSTILE, "version": HOSTILE}
-    )
-    site.store.put("resources/[red]file", b"x\x1b]0;title\x07[bold]y[/bold]\n")
-    site.happened.append(
-        site.happened[0].__class__(**{**vars(site.happened[0]), "place": 9, "by": HOSTILE, "text": HOSTILE})
-    )
+async def test_a_form_shows_a_value_harmless_and_sends_it_as_it_was(tmp_path: Path) -> None:
+    site, sent = screens.site(), []
     async with at(tmp_path, site=site) as anna:
-        pages = []
-        for keys in (["1"], ["2"], ["3"], ["4"], ["5"]):
-            await anna.press(*keys)
-            await anna.pilot.pause(0.3)
-            pages.append(anna.sees())
-        await anna.press("3", "g")
-        await anna.reads("[red]file")
-        await anna.until(lambda: anna.app.screen.query_one(Browser).table.current is not None)
-        table = anna.app.screen.query_one(Browser).table
-        table.put_cursor("[red]file")
-        await anna.press("enter")
-        await anna.reads("[bold]y[/bold]")
-        pages.append(anna.sees())
-        await anna.press("escape", "1")
-        await anna.on("evil-aaaa")
-        for key in ("1", "2", "3", "5"):
-            await anna.press(key)
-            await anna.pilot.pause(0.2)
-            pages.append(anna.sees())
-        await anna.reads("[red]x[/]")
-        for page in pages:
-            assert not set(page) & {"\x1b", "\x07", "\x9b", "\u202e", "\u200b"}
-            assert "title" not in page
-        assert anna.app.is_running
+        fields = [Field("X", "X", value="a\x1b]0;t\x07\nb"), Field("Y", "Y", value="c\x9b1md")]
+        anna.app.push_screen(Form("Values", fields, lambda values: sent.append(dict(values))))
+        await anna.reads("a b", "cd")
+        await anna.press("tab", "end", "e", "ctrl+s")
+        await anna.until(lambda: sent, "the values")
+    assert sent == [{"X": "a\x1b]0;t\x07\nb", "Y": "cde"}]

@@ -25,7 +25,9 @@ from winslow.errors import WinslowError
 
 @dataclass(frozen=True)
 class Field:
-    """One value to ask for. `choices` (value, text) makes it a choice; `note` stands dim behind the label."""
+    """One value to ask for. `choices` (value, text) makes it a choice; `note` stands dim behind the label.
+
+    A value that is left as it is goes back as it came, however much of it could not be shown."""
 
     name: str
     label: str
@@ -34,6 +36,11 @@ class Field:
     choices: Sequence[tuple[str, str]] = ()
     required: bool = False
     placeholder: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The value as it can be shown in one line."""
+        return terminal_text.line(self.value)
 
 
 class Form(ModalScreen[None]):
@@ -107,14 +114,14 @@ class Form(ModalScreen[None]):
             if isinstance(widget, Select):
                 found[field.name] = "" if widget.is_blank() else str(widget.value)
             elif isinstance(widget, Input):
-                found[field.name] = widget.value
+                found[field.name] = field.value if widget.value == field.shown else widget.value
         return found
 
     @on(Input.Changed)
     def _mark(self, event: Input.Changed) -> None:
         """A field that was changed looks so."""
         place = int((event.input.id or "field-0").removeprefix("field-"))
-        changed = event.value != self._fields[place].value
+        changed = event.value != self._fields[place].shown
         self.query_one(f"#label-{place}").set_class(changed, "changed")
 
     @on(Input.Submitted)
@@ -198,17 +205,21 @@ class Question(ModalScreen[bool]):
 
     @on(Input.Submitted)
     def _typed(self, event: Input.Submitted) -> None:
-        self.dismiss(event.value.strip() == self._name_wanted)
+        self.dismiss(self._named(event.value))
 
     @on(Button.Pressed)
     def _pressed(self, event: Button.Pressed) -> None:
         self.action_answer(event.button.id == "yes")
 
     def action_answer(self, yes: bool) -> None:
-        if yes and self._name_wanted and self.query_one(Input).value.strip() != self._name_wanted:
+        if yes and self._name_wanted and not self._named(self.query_one(Input).value):
             self.query_one(Input).focus()
             return
         self.dismiss(yes)
+
+    def _named(self, typed: str) -> bool:
+        """Whether it is the name, as it can be read and typed."""
+        return typed.strip() in (self._name_wanted, terminal_text.line(self._name_wanted).strip())
 
     def action_other(self) -> None:
         yes, no = self.query_one("#yes"), self.query_one("#no")
@@ -224,7 +235,7 @@ def _editor(field: Field, place: int) -> Widget:
             compact=True,
             id=f"field-{place}",
         )
-    return Input(value=field.value, placeholder=field.placeholder, id=f"field-{place}", compact=True)
+    return Input(value=field.shown, placeholder=field.placeholder, id=f"field-{place}", compact=True)
 
 
 def _label(field: Field) -> str:
