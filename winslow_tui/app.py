@@ -369,13 +369,17 @@ class WinslowApp(App[None], inherit_bindings=False):
     def lend(self, use: Callable[[], object]) -> None:
         """Give the terminal to another program while `use` runs it; a WinslowError of that is shown as a sentence."""
         self._set_mouse(False)
+        failed: WinslowError | None = None
         try:
             with self.suspend():
-                use()
+                try:  # within: an error that leaves it would leave the screen without its terminal
+                    use()
+                except WinslowError as error:
+                    failed = error
         except SuspendNotSupported:
             self.told("this terminal cannot be lent to another program", bad=True)
-        except WinslowError as error:
-            self.told(str(error), hint=error.hint, bad=True)
+        if failed is not None:
+            self.told(str(failed), hint=failed.hint, bad=True)
         self._set_mouse(self.mouse)
         self.refresh(repaint=True, layout=True)
 
