@@ -178,6 +178,14 @@ class Site:
         self.watch.tell(broker=self.broker, store=Server(up=True, since=9_000.0))
         return self.watch
 
+    def tell_all(self) -> None:
+        """Everything there is, as news."""
+        assert self.watch is not None
+        self.watch.tell(
+            projects=dict(self.summaries), nodes=dict(self.nodes), samples=self.samples, histories=self.histories,
+            progress=self.progress,
+        )  # fmt: skip
+
     def put(self, project: Project, *, updated: str = "2026-06-12T11:20:00Z") -> Project:
         """A project's document, and its summary among the news."""
         self.client(CONFIG).documents.create(project)
@@ -201,7 +209,14 @@ def app(
     load: Callable[[], Config] | None = None,
 ) -> WinslowApp:
     """The program on a site, what it remembers kept in `folder`."""
-    around = Surroundings(
+    made = WinslowApp(load or (lambda: config), readonly=readonly, around=around(site, folder))
+    site.tell_all()
+    return made
+
+
+def around(site: Site, folder: Path) -> Surroundings:
+    """What the program finds around it there."""
+    return Surroundings(
         clock=lambda: site.seconds,
         wall=lambda: NOON,
         person="anna@lab",
@@ -210,13 +225,6 @@ def app(
         watch=site.listen,
         activity=lambda _config, _client: Happenings(site.happened),
     )
-    made = WinslowApp(load or (lambda: config), readonly=readonly, around=around)
-    assert site.watch is not None
-    site.watch.tell(
-        projects=dict(site.summaries), nodes=dict(site.nodes), samples=site.samples, histories=site.histories,
-        progress=site.progress,
-    )  # fmt: skip
-    return made
 
 
 # -- projects

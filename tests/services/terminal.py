@@ -7,7 +7,7 @@ import os
 import secrets
 import shlex
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -77,7 +77,16 @@ class SshServer:
 class Terminal:
     """One window of a tmux server of its own."""
 
-    def __init__(self, folder: Path, command: Sequence[str], *, width: int, height: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        command: Sequence[str],
+        *,
+        width: int,
+        height: int,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self._environ = {**os.environ, "TERM": "xterm-256color", **(environ or {})}
         self._socket = str(folder / f"tmux-{secrets.token_hex(3)}")
         self._tmux(
             "-f", "/dev/null", "new-session", "-d", "-x", str(width), "-y", str(height), shlex.join(command)
@@ -89,7 +98,7 @@ class Terminal:
         found = subprocess.run(
             ["tmux", "-u", "-S", self._socket, *arguments],
             check=True, capture_output=True, text=True, timeout=PATIENCE,
-            env={**os.environ, "TERM": "xterm-256color"},
+            env=self._environ,
         )  # fmt: skip
         return found.stdout
 
@@ -132,7 +141,7 @@ class Terminal:
 
         tmux is asked: the line it writes itself needs the exit status, and 3.3a does not collect each of them."""
         return self.until(
-            lambda _: self._tmux("display-message", "-p", "#{pane_dead}").strip() == "1",
+            lambda _: self._asked("pane_dead") == "1",
             what="the program's end",
             seconds=seconds,
         )
@@ -140,10 +149,23 @@ class Terminal:
     @property
     def mouse(self) -> bool:
         """Whether the program asked to be told of the mouse."""
-        return self._tmux("display-message", "-p", "#{mouse_any_flag}").strip() == "1"
+        return self._asked("mouse_any_flag") == "1"
+
+    @property
+    def pid(self) -> int:
+        """The process that the terminal began with."""
+        return int(self._asked("pane_pid"))
+
+    @property
+    def server(self) -> int:
+        """The process that is the terminal."""
+        return int(self._asked("pid"))
+
+    def _asked(self, name: str) -> str:
+        return self._tmux("display-message", "-p", f"#{{{name}}}").strip()
 
     def close(self) -> None:
-        """End it, as a lost connection does."""
+        """End it, as a lost connection does; nothing where it has ended."""
         subprocess.run(["tmux", "-S", self._socket, "kill-server"], check=False, capture_output=True)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from winslow.config import Config, state_folder
 from winslow.errors import UsageError
@@ -20,17 +20,16 @@ from winslow_tui.cli.output import say
 
 if TYPE_CHECKING:
     from winslow_tui.app import WinslowApp
+    from winslow_tui.surroundings import Surroundings
 
 COMMANDS = "command"  # what the threads are named after that call the facade
 PAINTS_OVER_SSH = "10"
 """At most so many paints a second where every byte crosses a network."""
 
-LEAVING_SECONDS = 2.0
-PART_SECONDS = 60.0  # for a part of a transfer, which ends at its border
 
-
-def screen(load: Callable[[], Config], *, readonly: bool) -> None:
-    """Open it until the person leaves; `load` reads the configuration, again where there is none yet.
+def screen(load: Callable[[], Config], *, readonly: bool, around: Surroundings | None = None) -> NoReturn:
+    """Open it until the person leaves, then end the process; `load` reads the configuration, again where there is
+    none yet.
 
     Raises UsageError where there is no terminal, InvalidInput for a configuration that cannot be read."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
@@ -42,7 +41,7 @@ def screen(load: Callable[[], Config], *, readonly: bool) -> None:
 
     gc.freeze()
     gc.enable()
-    app = WinslowApp(load, readonly=readonly)
+    app = WinslowApp(load, readonly=readonly, around=around)
     loop = asyncio.new_event_loop()  # asyncio.run would wait for every thread
     loop.set_default_executor(ThreadPoolExecutor(thread_name_prefix=COMMANDS))
     app.run(mouse=False, loop=loop)
@@ -64,7 +63,8 @@ def _part(app: WinslowApp) -> None:
     """Give what is under way a moment, and say what is left of it."""
     from winslow_tui.transfers import State
 
-    seconds = leaving.PART_SECONDS if app.abandoned else leaving.MOMENT_SECONDS
+    waits = app.abandoned and app.transfers.running
+    seconds = leaving.PART_SECONDS if waits else leaving.MOMENT_SECONDS
     cut = leaving.awaited(leaving.busy, seconds=seconds)
     if app.abandoned:
         return
