@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+
+from textual.screen import Screen
 
 from broker.codec import Payload
 from broker.messages import Phase, Progress, ProjectSummary
@@ -225,6 +227,14 @@ def around(site: Site, folder: Path) -> Surroundings:
         watch=site.listen,
         activity=lambda _config, _client: Happenings(site.happened),
     )
+
+
+def every(above: type[Screen[object]] = Screen) -> Iterator[type[Screen[object]]]:
+    """Every screen of the program: those of its kinds that nothing is derived from."""
+    for each in above.__subclasses__():
+        if each.__module__.startswith("winslow_tui.") and not each.__subclasses__():
+            yield each
+        yield from every(each)
 
 
 # -- projects

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 from hypothesis import Phase, given, settings
@@ -15,7 +14,6 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.strip import Strip
 
-import winslow_tui.app  # noqa: F401  imports every screen
 from tests import hostile, screens
 from tests.hostile import Texts
 from tests.snapshot.test_screens import PROJECT, SCREENS
@@ -79,7 +77,7 @@ async def _look_everywhere(folder: Path, make: Texts) -> None:
         await _quiet(pilot)
         assert len(check(app, "notice")) > 1
     visited.add(await _look_at_the_first_run(folder, make))
-    assert visited == set(_screens()), "every screen is looked at"
+    assert visited == set(screens.every()), "every screen is looked at"
 
 
 async def _look_at_the_first_run(folder: Path, make: Texts) -> type[Screen[object]]:
@@ -125,14 +123,6 @@ def _check_columns(table: VirtualTable, name: str) -> None:
 
 def _lines(app: WinslowApp) -> str:
     return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
-
-
-def _screens(above: type[Screen[object]] = Screen) -> Iterator[type[Screen[object]]]:
-    """Every screen of the program that nothing is derived from."""
-    for each in above.__subclasses__():
-        if each.__module__.startswith("winslow_tui.") and not each.__subclasses__():
-            yield each
-        yield from _screens(each)
 
 
 async def _quiet(pilot: Pilot[None]) -> None:
