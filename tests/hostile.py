@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from tests import screens
+from winslow import workspace
 from winslow.project import Project
 from winslow.store import layout
 from winslow.store.pipelines import PipelineHead
@@ -135,7 +136,7 @@ def site(make: Callable[[], str]) -> screens.Site:
     store.put(manifest, _files(Manifest.model_validate_json(store.get(manifest).data), make))
     for number in range(4):
         store.put(
-            layout.resource(_path(f"zz{number} {make()}") + (".csv" if number % 2 else "")), _content(make)
+            layout.resource(_key(f"zz{number} {make()}") + (".csv" if number % 2 else "")), _content(make)
         )
     lines = (make().replace("\n", " ").encode("utf-8", "replace").decode() for _ in range(24))
     screens.log(
@@ -155,18 +156,21 @@ def _content(make: Callable[[], str]) -> bytes:
     return "\n".join(rows).encode("utf-8", "replace") + b"\xff\xfe\x1b\n"
 
 
-def _path(name: str) -> str:
-    """A file's name as near to a text as one can be: stores take neither control characters nor these signs."""
-    kept = "".join(letter for letter in name if unicodedata.category(letter) not in ("Cc", "Cs"))
-    return kept.replace("/", "|").replace("\\", "|")[:80].strip(". ") or "x"
+def _key(name: str) -> str:
+    """A key's last part as near to a text as one can be: stores take neither control characters nor some signs."""
+    kept = "".join(letter for letter in name if not acts(letter) and letter not in "/\\\ufffe\uffff")
+    return kept[:80]
 
 
 def _files(manifest: Manifest, make: Callable[[], str]) -> bytes:
-    from winslow import workspace
-
-    entries = [each.model_copy(update={"path": _path(make())}) for each in manifest.entries]
+    """Names are any bytes here."""
+    entries = []
+    for each in manifest.entries:
+        name = make().replace("/", "|").replace("\0", "").encode("utf-8", "surrogatepass")[:200]
+        entries.append(each.model_copy(update={"path": workspace.quote_path(name)}))
+    ordered = tuple(sorted(entries, key=lambda entry: entry.path))
     return workspace.encode(
-        manifest.model_copy(update={"entries": tuple(sorted(entries, key=lambda e: e.path))})
+        Manifest.model_validate(manifest.model_copy(update={"entries": ordered}).model_dump())
     )
 
 
