@@ -14,6 +14,7 @@ from typing import Any, ClassVar, TypeVar
 
 from textual.app import App, SuspendNotSupported
 from textual.binding import Binding, BindingType
+from textual.events import Event, Key
 from textual.screen import Screen
 
 from winslow import terminal_text
@@ -40,6 +41,7 @@ from winslow_tui.transfers import State, Transfers
 from winslow_tui.unfinished import Direction
 
 PAINT_SECONDS = 0.1
+MOST_LEFT_OUT = 3  # turns in a row, for keys
 LOOK_SECONDS = 2.0  # between two looks at the configuration, while it may be what is wrong
 MANY = 200  # projects that are new at once, as at the start and after a cut
 MOST_CALLS = 3  # of a person at a time
@@ -95,6 +97,9 @@ class WinslowApp(App[None], inherit_bindings=False):
         self.unread = ""  # why the configuration cannot be read any more, with the way out
         self._missed = False  # a screen could not read what it shows
         self.readonly = readonly
+        self._sparing = bool(os.environ.get("SSH_CONNECTION"))  # with paints
+        self._turns = self._left_out = 0
+        self._keys = 0  # that were pressed since a turn
         for theme in THEMES:
             self.register_theme(theme)
         self._kept = self.around.state / "screen.json"
@@ -210,7 +215,7 @@ class WinslowApp(App[None], inherit_bindings=False):
             self.begin()
         else:
             self.switch_mode("first")
-        self.set_interval(PAINT_SECONDS, self._drain)
+        self.set_interval(PAINT_SECONDS, self._turn)
         self.set_interval(1.0, self._every_second)
         self.set_interval(LOOK_SECONDS, self._look_again)
 
@@ -253,6 +258,24 @@ class WinslowApp(App[None], inherit_bindings=False):
         if over != self._transfers_over and (screen := self._shown) is not None:
             screen.files_changed()
         self._transfers_over = over
+
+    async def on_event(self, event: Event) -> None:
+        if isinstance(event, Key) and not event.is_forwarded:  # it bubbles up again
+            self._keys += self._sparing
+        await super().on_event(event)
+
+    def _turn(self) -> None:
+        """Bring to the screen what came meanwhile: nothing else draws by itself, so that no more is painted. Over SSH a
+        key, which is answered by a paint of its own, takes the place of a turn; never of many in a row."""
+        if self._keys and self._left_out < MOST_LEFT_OUT:
+            self._keys, self._left_out = self._keys - 1, self._left_out + 1
+            return
+        self._keys = self._left_out = 0
+        self._turns += 1
+        self._drain()
+        for screen in self.screen_stack if self.is_running else ():
+            if isinstance(screen, SiteScreen) and screen.there:
+                screen.turn(self._turns)
 
     def _drain(self) -> None:
         self._follow_transfers()

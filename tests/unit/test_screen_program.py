@@ -475,6 +475,22 @@ async def test_a_project_that_somebody_deletes_is_left(tmp_path: Path) -> None:
         await anna.reads("was deleted", "no project passes the filter")
 
 
+async def test_a_held_key_keeps_nothing_from_coming_over_ssh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.2 22")
+    async with at(tmp_path) as anna:
+        assert anna.site.watch is not None
+        anna.site.watch.tell(projects={screens.ULM: None})
+
+        def gone() -> bool:
+            anna.app.simulate_key("j")
+            anna.app.simulate_key("k")
+            return screens.ULM not in anna.sees()
+
+        await anna.until(gone)
+
+
 # -- servers that are away, and no site at all
 
 

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from winslow_tui.surroundings import Surroundings
 
 COMMANDS = "command"  # what the threads are named after that call the facade
-PAINTS_OVER_SSH = "10"
-"""At most so many paints a second where every byte crosses a network."""
+PAINTS_OVER_SSH = "20"
+"""At most so many paints a second where every byte crosses a network: what comes by itself takes ten of them
+(`app.PAINT_SECONDS`), so that a key does not wait for the next of these."""
 
 
 def screen(load: Callable[[], Config], *, readonly: bool, around: Surroundings | None = None) -> NoReturn:

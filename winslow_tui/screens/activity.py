@@ -57,13 +57,12 @@ class ActivityScreen(SiteScreen):
     def on_mount(self) -> None:
         super().on_mount()
         self._feed = self.winslow.around.activity(self.winslow.config, self.winslow.client)
-        self.set_interval(0.25, self._poll)
 
     def on_unmount(self) -> None:
         if self._feed is not None:
             self._feed.close()
 
-    def _poll(self) -> None:
+    def turn(self, number: int) -> None:
         found = self._feed.take() if self._feed else []
         if not found:
             return

@@ -134,6 +134,9 @@ class SiteScreen(Screen[None], inherit_bindings=False):
     def changed(self, changes: Changes) -> None:
         """Something is new while the screen is shown."""
 
+    def turn(self, number: int) -> None:
+        """Draw what came since the turn before; there are ten a second at most."""
+
     def files_changed(self) -> None:
         """A transfer of this program has ended: look again at the files that are shown."""
         for view in self.query(Browser):

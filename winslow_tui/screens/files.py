@@ -270,6 +270,7 @@ class TransfersScreen(SiteScreen):
         Binding("r", "again", "go on", id="go-on"),
         Binding("D", "forget", "forget", id="forget"),
     ]
+    _version = -1  # of the transfers that is drawn
 
     def body(self) -> Iterable[Widget]:
         yield VirtualTable(self.COLUMNS, self._row, empty="nothing is on its way", id="body")
@@ -281,14 +282,9 @@ class TransfersScreen(SiteScreen):
     def crumbs(self) -> tuple[str, ...]:
         return ("Transfers",)
 
-    def on_mount(self) -> None:
-        super().on_mount()
-        self._version = -1
-        self.set_interval(0.25, self._poll)
-
-    def _poll(self) -> None:
+    def turn(self, number: int) -> None:
         found = self.winslow.transfers
-        if found.version != self._version:
+        if number % 3 == 0 and found.version != self._version:
             self._version = found.version
             self.table.show(list(reversed(found.all)))
             self.table.refresh()

@@ -132,7 +132,6 @@ class LogPane(Vertical):
 
     def on_mount(self) -> None:
         rebind(self)
-        self.set_interval(0.1, self._poll)
         self.draw_below()
 
     def on_unmount(self) -> None:
@@ -187,7 +186,8 @@ class LogPane(Vertical):
         ended = k != shown.attempts or (self._newest is not None and self._newest.ended)
         self._open(Shown(shown.project, shown.n, k, shown.attempts, ended))
 
-    def _poll(self) -> None:
+    def turn(self) -> None:
+        """Draw what came since the turn before."""
         if self._feed is None or not self.display:
             return
         self._go_on()

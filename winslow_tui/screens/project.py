@@ -168,6 +168,10 @@ class ProjectScreen(SiteScreen):
             else:
                 self._redraw()
 
+    def turn(self, number: int) -> None:
+        for pane in self.query(LogPane):
+            pane.turn()
+
     def _read(self) -> None:
         if not self._reading:
             self._reading = True
