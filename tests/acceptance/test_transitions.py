@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +25,9 @@ LIMITS = {"stop_grace": "0s"}
 REFUSED_PATH = "refused-by-the-store"
 """A project of this name cannot store what its runs leave."""
 
+NEVER_FETCHED = "never-fetched"
+"""A resource of this name is there, and no node gets it: what needs it prepares for ever."""
+
 
 @dataclass(frozen=True)
 class World:
@@ -35,7 +36,6 @@ class World:
     fleet: Fleet
     anna: Person
     witness: Witness
-    silent: str  # the address of a registry that never answers
 
     def project(self, name: str, **stages: dict[str, object]) -> str:
         """A new project with these stages; its id."""
@@ -76,22 +76,17 @@ def sh(script: str, **keys: object) -> dict[str, object]:
 
 
 @pytest.fixture
-def silent_registry() -> Iterator[str]:
-    """An address at which connections are taken and nothing is ever answered."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as server:
-        yield f"127.0.0.1:{server.getsockname()[1]}"
-
-
-@pytest.fixture
-def world(fleet_behind: FleetBehind, silent_registry: str, tmp_path: Path) -> Iterator[World]:
+def world(fleet_behind: FleetBehind, tmp_path: Path) -> Iterator[World]:
     def plan(method: str, path: str) -> ProxyFault:
+        if method == "GET" and f"/resources/{NEVER_FETCHED}" in path:
+            return ProxyFault.REQUEST_DROPPED
         refused = method == "PUT" and f"/projects/{REFUSED_PATH}" in path and "/workspace/" in path
         return ProxyFault.REFUSED if refused else ProxyFault.NONE
 
     fleet = fleet_behind(plan)
     anna = Person("anna", fleet.folder / "client.toml", tmp_path)
     with Witness(fleet.config) as witness:
-        yield World(fleet=fleet, anna=anna, witness=witness, silent=silent_registry)
+        yield World(fleet=fleet, anna=anna, witness=witness)
 
 
 def test_every_transition_and_every_reason_is_met(world: World) -> None:
@@ -120,7 +115,9 @@ def _a_node_forgets_and_is_forgotten(world: World, node: AgentProcess) -> list[s
     """The node dies when one run prepares, one runs and one is to be collected, twice: once it comes back without
     its memory, once it is removed from the site."""
     anna, retry = world.anna, {"retry": {"max": 1, "on": ["node_lost"]}}
-    prepares = world.project("prepares", one={"image": f"{world.silent}/slow:1", **retry})
+    (anna.folder / NEVER_FETCHED).write_text("x")
+    anna("files", "put", NEVER_FETCHED, f"res:{NEVER_FETCHED}")
+    prepares = world.project("prepares", one=sh("true", env={"FILE": f"res:{NEVER_FETCHED}"}, **retry))
     runs = world.project("runs", one=sh(FOR_EVER, **retry, **LIMITS))
     ends = world.project("ends", one=sh("true", retry={"max": 0}))
 
