@@ -10,30 +10,18 @@ import os
 import re
 import secrets
 import shlex
-import signal
-import subprocess
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Protocol
 
 from winslow.definition_text import MAX_BYTES, decode
-from winslow.errors import Conflict, InvalidInput, Refused, UsageError, WinslowError
+from winslow.errors import Conflict, InvalidInput, Refused, UsageError
+from winslow_tui.foreground import run
 
 NOTE = "#winslow: "
 """Begins a line that is for the person alone; such lines are taken out before the text is looked at."""
-EDITOR_SECONDS = 5.0
-"""How long an editor may take to end after the terminal has gone."""
-
 _NOTES = re.compile(rf"^{NOTE}.*\n?", re.MULTILINE)
-_ENDING = (signal.SIGHUP, signal.SIGTERM)
-
-
-class Interrupted(WinslowError):
-    """The terminal went away, or somebody ended the program, while the editor was open."""
 
 
 class Subject(Protocol):
@@ -87,17 +75,13 @@ class Editor:
     def open(self, path: Path) -> None:
         """Returns when the editor has ended. Raises UsageError where it is not there, Refused where it ended with
         an error (`:cq` in vi), Interrupted for SIGHUP and SIGTERM, which it is sent on."""
-        with _signals() as ending:
-            try:
-                process = subprocess.Popen([*self.command, str(path)])
-            except OSError as error:
-                raise UsageError(
-                    f"the editor {self.command[0]} cannot be started: {error.strerror}",
-                    hint="set VISUAL or EDITOR, for example: export EDITOR=nano",
-                ) from None
-            code = ending.wait(process)
-        if ending.by is not None:
-            raise Interrupted(f"interrupted by {ending.by.name} while {self.command[0]} was open")
+        try:
+            code = run([*self.command, str(path)])
+        except OSError as error:
+            raise UsageError(
+                f"the editor {self.command[0]} cannot be started: {error.strerror}",
+                hint="set VISUAL or EDITOR, for example: export EDITOR=nano",
+            ) from None
         if code:
             raise Refused(f"{self.command[0]} ended with exit code {code}: nothing was stored")
 
@@ -209,58 +193,3 @@ def _unchanged(draft: Draft, began: str) -> bool:
         return draft.read() == began
     except (InvalidInput, OSError):
         return False
-
-
-class _Now(BaseException):
-    """Ends a wait from within a signal's handler."""
-
-
-class _Ending:
-    """What ends the program while its editor is open: `by` is the first signal that asked for it."""
-
-    def __init__(self) -> None:
-        self.by: signal.Signals | None = None
-        self._waits = False
-
-    def wait(self, process: subprocess.Popen[bytes]) -> int | None:
-        """The process's exit code; None where it has not ended some seconds after it was sent the signal."""
-        try:
-            self._waits = True
-            if self.by is None:
-                return process.wait()
-        except _Now:
-            pass
-        finally:
-            self._waits = False
-        if self.by is not None:
-            process.send_signal(self.by)
-        with suppress(subprocess.TimeoutExpired):  # it saves what it can, with or without a terminal
-            return process.wait(timeout=EDITOR_SECONDS)
-        return None
-
-    def handle(self, number: int, _frame: FrameType | None) -> None:
-        """The first signal ends the wait; more of them say nothing new."""
-        first, self.by = self.by is None, self.by or signal.Signals(number)
-        if first and self._waits:
-            raise _Now
-
-
-@contextmanager
-def _signals() -> Iterator[_Ending]:
-    """While an editor has the terminal, ctrl+c is the editor's, and what ends the program is told to the editor.
-
-    Handlers do not outlive an exec, so the editor starts with its own. Only the main thread can set them."""
-    ending = _Ending()
-    if threading.current_thread() is not threading.main_thread():
-        yield ending
-        return
-    heard = [
-        number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN
-    ]  # as nohup sets it
-    before = {number: signal.signal(number, ending.handle) for number in heard}
-    before[signal.SIGINT] = signal.signal(signal.SIGINT, lambda _number, _frame: None)
-    try:
-        yield ending
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -18,6 +17,7 @@ from textual.widgets import Input
 from broker import topics
 from broker.messages import LogChunk
 from tests import screens
+from tests.pagers import Pager
 from tests.screens import ULM
 from tests.stored_logs import archive, line
 from winslow.errors import StoreUnreachable, UsageError
@@ -330,26 +330,12 @@ async def test_the_log_is_saved_whole_or_filtered(tmp_path: Path) -> None:
 
 
 async def test_the_pager_gets_harmless_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[str] = []
-
-    def run(command: list[str], *, check: bool) -> None:
-        seen.extend([*command[:-1], Path(command[-1]).read_text()])
-
-    monkeypatch.setenv("PAGER", "less -S")
-    monkeypatch.setattr(subprocess, "run", run)
-    monkeypatch.setattr(WinslowApp, "suspend", lambda _: _Lent())
+    pager = Pager(tmp_path / "less", "-S")
+    pager.use(monkeypatch)
     async with reading(tmp_path, ["one", "\x1b]52;c;eA==\x07two"]) as reader:
         await reader.press("v")
-        await reader.until(lambda: seen)
-        assert seen[:3] == ["less", "-S", "+2"] and seen[3].splitlines()[1].endswith("stdout two")
-
-
-class _Lent:
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *_: object) -> None:
-        pass
+        await reader.until(lambda: pager.opened)
+        assert pager.arguments == ["-S", "+2"] and pager.text.splitlines()[1].endswith("stdout two")
 
 
 async def test_a_store_that_is_away_is_said_and_all_goes_on_by_itself(

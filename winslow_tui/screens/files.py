@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
 from winslow import address, terminal_text
-from winslow.errors import WinslowError
+from winslow.errors import Refused, WinslowError
 from winslow.placement import size_text
 from winslow.workspace import EntryType
 from winslow_tui import filing, filtering, livefiles, sorting, verbs, workspace_editing
@@ -22,6 +22,7 @@ from winslow_tui.projectrows import bar
 from winslow_tui.screens.base import SiteScreen
 from winslow_tui.screens.form import Field, Form, Question
 from winslow_tui.screens.page import Page
+from winslow_tui.screens.paging import page_file
 from winslow_tui.transfers import State, Transfer
 from winslow_tui.unfinished import Direction
 from winslow_tui.verbs import Kind, verb
@@ -149,6 +150,21 @@ def link(app: WinslowApp, keys: Sequence[str]) -> None:
     app.do(work, done)
 
 
+@verb("pager", "file", "open in $PAGER", key="v", changes=False)
+def pager(app: WinslowApp, keys: Sequence[str]) -> None:
+    """Read a file in the person's own pager, whole."""
+
+    def work() -> File:
+        where = address.parse(keys[0])
+        project = app.client.project(where.project) if where.project else None
+        found = [] if where.folder else livefiles.look(app.client, where, project, deep=False)
+        if not found:
+            raise Refused(f"{keys[0]} is no file")
+        return found[0]
+
+    app.do(work, lambda file: page_file(app, file))
+
+
 @verb("transfers", "site", "transfers", key="T")
 def transfers(app: WinslowApp, _keys: Sequence[str]) -> None:
     """Show what is under way."""
@@ -211,7 +227,7 @@ def open_file(app: WinslowApp, where: str, file: File) -> None:
         return app.client.store.get_range(file.key, 0, PREVIEW)
 
     def done(data: bytes) -> None:
-        app.push_screen(Page(where, preview(file, data)))
+        app.push_screen(Page(where, preview(file, data), whole=lambda: page_file(app, file)))
 
     app.do(work, done)
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import subprocess
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from winslow import terminal_text
-from winslow.errors import InvalidInput, UsageError
+from winslow.errors import InvalidInput
 from winslow_tui.logfeed import LogFeed
 from winslow_tui.loglines import LogLines
 from winslow_tui.logsaving import save
 from winslow_tui.logscan import Scan
+from winslow_tui.screens import paging
 from winslow_tui.screens.form import Field, Form
 
 if TYPE_CHECKING:
@@ -85,31 +82,5 @@ def ask_to_save(app: WinslowApp, lines: LogLines, only: Scan | None, *, name: st
 
 def open_pager(app: WinslowApp, lines: LogLines, only: Scan | None, *, at: int) -> None:
     """What is shown, as harmless text in `$PAGER`, at line `at` where it is one that can begin there."""
-    folder = tempfile.TemporaryDirectory(prefix="winslow-log-")
-    path = Path(folder.name) / "log"
-
-    def ready(_: object) -> None:
-        with folder:
-            _page(app, path, at)
-
     app.told("one moment: the log is written for the pager")
-    app.do(lambda: save(lines, only, path, "shown"), ready, failed=lambda _error: folder.cleanup())
-
-
-def _page(app: WinslowApp, path: Path, at: int) -> None:
-    wanted = os.environ.get("PAGER", "")
-    try:
-        pager = shlex.split(wanted) or ["less"]
-    except ValueError:
-        app.told(f"PAGER is no command: {wanted}", hint="such as PAGER='less -S'", bad=True)
-        return
-    if Path(pager[0]).name in ("less", "more"):
-        pager.append(f"+{at}")
-
-    def read() -> None:
-        try:
-            subprocess.run([*pager, str(path)], check=False)
-        except OSError as error:
-            raise UsageError(f"{pager[0]}: {error.strerror}", hint="PAGER names the program") from None
-
-    app.lend(read)
+    paging.page(app, lambda path: save(lines, only, path, "shown"), at=at)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar
 
 from rich.cells import cell_len, set_cell_size
@@ -14,14 +14,17 @@ from textual.widgets import Static
 
 from winslow import terminal_text
 from winslow_tui.keymap import rebind
+from winslow_tui.screens import paging
 from winslow_tui.widgets.sheet import Sheet
 
 
 class Page(ModalScreen[None]):
-    """See the module. Whatever the text holds is shown as it stands; long lines are scrolled to."""
+    """See the module. Whatever the text holds is shown as it stands; long lines are scrolled to. `whole` opens more
+    than is shown in the person's pager."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "close", "close"),
+        Binding("v", "pager", "open in $PAGER", show=False, id="pager"),
     ]
     DEFAULT_CSS = """
     Page { align: center middle; }
@@ -31,8 +34,9 @@ class Page(ModalScreen[None]):
     Page #page-text { width: auto; height: auto; }
     """
 
-    def __init__(self, title: str, text: str | Content) -> None:
+    def __init__(self, title: str, text: str | Content, *, whole: Callable[[], None] | None = None) -> None:
         super().__init__()
+        self._whole = whole
         self._title = Content(terminal_text.line(title))
         self._text = text if isinstance(text, Content) else Content(terminal_text.block(text))
 
@@ -44,6 +48,15 @@ class Page(ModalScreen[None]):
     def on_mount(self) -> None:
         rebind(self)
         self.query_one(Sheet).focus()
+
+    def action_pager(self) -> None:
+        from winslow_tui.app import WinslowApp
+
+        assert isinstance(self.app, WinslowApp)
+        if self._whole is not None:
+            self._whole()
+        else:
+            paging.page_text(self.app, f"{self._title.plain}\n\n{self._text.plain}")
 
     def action_close(self) -> None:
         self.dismiss()
