@@ -17,6 +17,7 @@ from winslow.errors import Refused, WinslowError
 from winslow.placement import size_text
 from winslow.workspace import EntryType
 from winslow_tui import filing, filtering, livefiles, sorting, verbs, workspace_editing
+from winslow_tui.completion import Addresses, Paths
 from winslow_tui.filing import File
 from winslow_tui.projectrows import bar
 from winslow_tui.screens.base import SiteScreen
@@ -51,6 +52,11 @@ def look(app: WinslowApp, where: str) -> list[File]:
     return livefiles.look(app.client, place, project, deep=False)
 
 
+def addresses(app: WinslowApp) -> Addresses:
+    """For a field that takes an address."""
+    return Addresses(lambda where: look(app, where))
+
+
 def browser(app: WinslowApp) -> Browser | None:
     """The file view that is shown."""
     found = app.screen.query(Browser)
@@ -70,9 +76,13 @@ def upload(app: WinslowApp, keys: Sequence[str]) -> None:
 
     fields = (
         Field(
-            "file", "file or folder here", required=True, placeholder="a path; drop a file on the terminal"
+            "file",
+            "file or folder here",
+            required=True,
+            placeholder="a path; drop a file on the terminal",
+            complete=Paths(),
         ),
-        Field("to", "to", value=into, required=True),
+        Field("to", "to", value=into, required=True, complete=addresses(app)),
     )
     app.push_screen(
         Form(
@@ -92,7 +102,7 @@ def download(app: WinslowApp, keys: Sequence[str]) -> None:
         for key in keys:
             app.transfers.fetch(key, values["to"])
 
-    field = Field("to", "into the folder", value=".", required=True)
+    field = Field("to", "into the folder", value=".", required=True, complete=Paths())
     title = f"Download {keys[0] if len(keys) == 1 else f'{len(keys)} files'}"
     app.push_screen(
         Form(

@@ -16,6 +16,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
+from textual.suggester import Suggester
 from textual.widget import Widget
 from textual.widgets import Button, Input, Select, Static
 
@@ -25,7 +26,8 @@ from winslow.errors import WinslowError
 
 @dataclass(frozen=True)
 class Field:
-    """One value to ask for. `choices` (value, text) makes it a choice; `note` stands dim behind the label.
+    """One value to ask for. `choices` (value, text) makes it a choice; `note` stands dim behind the label; `complete`
+    says what the right key completes it to.
 
     A value that is left as it is goes back as it came, however much of it could not be shown."""
 
@@ -36,6 +38,7 @@ class Field:
     choices: Sequence[tuple[str, str]] = ()
     required: bool = False
     placeholder: str = ""
+    complete: Suggester | None = None
 
     @property
     def shown(self) -> str:
@@ -97,7 +100,8 @@ class Form(ModalScreen[None]):
                         yield Static(_plain(_label(field)), classes="label", id=f"label-{place}")
                         yield _editor(field, place)
             yield Static(id="problem", markup=False)
-            yield Static(_plain("tab next · enter or ctrl+s send · esc cancel"), id="form-keys")
+            completes = " · → completes" if any(field.complete for field in self._fields) else ""
+            yield Static(_plain(f"tab next{completes} · enter or ctrl+s send · esc cancel"), id="form-keys")
 
     def on_mount(self) -> None:
         names = [field.name for field in self._fields]
@@ -235,7 +239,13 @@ def _editor(field: Field, place: int) -> Widget:
             compact=True,
             id=f"field-{place}",
         )
-    return Input(value=field.shown, placeholder=field.placeholder, id=f"field-{place}", compact=True)
+    return Input(
+        value=field.shown,
+        placeholder=field.placeholder,
+        suggester=field.complete,
+        id=f"field-{place}",
+        compact=True,
+    )
 
 
 def _label(field: Field) -> str:

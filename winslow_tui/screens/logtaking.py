@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from winslow import terminal_text
 from winslow.errors import InvalidInput
+from winslow_tui.completion import Paths
 from winslow_tui.logfeed import LogFeed
 from winslow_tui.loglines import LogLines
 from winslow_tui.logsaving import save
@@ -74,7 +75,7 @@ def ask_to_save(app: WinslowApp, lines: LogLines, only: Scan | None, *, name: st
         )
 
     fields = [
-        Field("path", "file", str(Path.cwd() / name), required=True),
+        Field("path", "file", str(Path.cwd() / name), required=True, complete=Paths()),
         Field("shape", "as", "raw", choices=_SHAPES),
     ]
     app.push_screen(Form(f"Save the {what}", fields, send, done=sent))

@@ -10,6 +10,7 @@ from winslow.errors import UsageError
 from winslow.project import Project
 from winslow_tui.definition_editing import CopySubject
 from winslow_tui.definitions import Definition
+from winslow_tui.screens.files import addresses
 from winslow_tui.screens.form import Field, Form, Question
 from winslow_tui.screens.page import Page, aligned
 from winslow_tui.verbs import verb
@@ -60,7 +61,8 @@ def env(app: WinslowApp, keys: Sequence[str]) -> None:
     """The project's own environment, for every run to come. An emptied one is the pipeline's again."""
 
     def ask(project: Project) -> None:
-        fields = [Field(name, name, value=value) for name, value in project.env.items()]
+        files = addresses(app)
+        fields = [Field(name, name, value=value, complete=files) for name, value in project.env.items()]
         fields.append(Field("", "more", placeholder="NAME=VALUE NAME=VALUE"))
 
         def send(values: Mapping[str, str]) -> None:

@@ -21,6 +21,7 @@ from winslow.pipeline import parse
 from winslow.project import Project
 from winslow.store.pipelines import PipelineHead, Unreadable
 from winslow_tui import filtering, verbs
+from winslow_tui.completion import Paths
 from winslow_tui.definition_editing import PipelineSubject
 from winslow_tui.definition_view import text_diff
 from winslow_tui.screens.base import SiteScreen
@@ -62,7 +63,13 @@ def apply(app: WinslowApp, _keys: Sequence[str]) -> None:
         if isinstance(found, tuple):
             app.told(f"{found[0]} revision {found[1]}")
 
-    field = Field("file", "file", required=True, placeholder="a path here; drop a file on the terminal")
+    field = Field(
+        "file",
+        "file",
+        required=True,
+        placeholder="a path here; drop a file on the terminal",
+        complete=Paths(),
+    )
     app.push_screen(Form("Apply a pipeline", [field], send, done=done))
 
 
@@ -74,7 +81,13 @@ def check(app: WinslowApp, _keys: Sequence[str]) -> None:
         text, source = _read(values["file"])
         return parse(text, source=source).name
 
-    field = Field("file", "file", required=True, placeholder="a path here; drop a file on the terminal")
+    field = Field(
+        "file",
+        "file",
+        required=True,
+        placeholder="a path here; drop a file on the terminal",
+        complete=Paths(),
+    )
     app.push_screen(Form("Check a pipeline", [field], send, done=lambda name: app.told(f"{name} is right")))
 
 

@@ -10,6 +10,7 @@ from winslow.lifecycle import state_of
 from winslow.pipeline import StageDefinition
 from winslow.project import EnvValue, PauseReason, Project, Run, RunState
 from winslow_tui.changes import Changes, Workspace
+from winslow_tui.screens.files import addresses
 from winslow_tui.screens.form import Field, Form, Question
 from winslow_tui.verbs import verb
 
@@ -101,7 +102,8 @@ def answer(app: WinslowApp, keys: Sequence[str]) -> None:
     def ask(project: Project) -> None:
         control, asked = project.control, project.control.pending
         if control.reason is PauseReason.INPUT_REQUIRED:
-            fields = [Field(name, name, required=True) for name in control.needs]
+            files = addresses(app)
+            fields = [Field(name, name, required=True, complete=files) for name in control.needs]
             app.push_screen(
                 Form(
                     f"{project.name}: {control.note}",
@@ -200,10 +202,12 @@ def start_form(app: WinslowApp, project: Project, *, like: Run | None = None) ->
         names = [each.name for each in definition.stages]
         fields.append(Field("stage", "stage", value=stage.name, choices=[(name, name) for name in names]))
     needed = (*definition.require_env, *stage.require_env)
+    files = addresses(app)
     for name in sorted({*env, *needed}, key=lambda name: (name not in needed, name)):
         known = env.get(name)
         note = known.origin.value if known else "needed"
-        fields.append(Field(_ENV + name, name, value=known.value if known else "", note=note))
+        value = known.value if known else ""
+        fields.append(Field(_ENV + name, name, value=value, note=note, complete=files))
     workspaces = [("auto", "the run before it"), ("none", "empty")]
     workspaces += [
         (str(run.n), f"#{run.n} {run.stage.name}")
