@@ -65,6 +65,8 @@ class ProjectRow:
         summary = self.summary
         if summary.state == "needs you" and summary.needs:
             return f"set {', '.join(summary.needs)}"
+        if summary.state == "needs you" and summary.next_stage:
+            return f"confirm {summary.next_stage}"
         words = _RUN.sub("", summary.reason, count=1)
         return words or ("for a node" if summary.state == "waiting" else "")
 

@@ -146,7 +146,7 @@ def _value(name: str, value: Any) -> str:
     if name == "seconds":
         return lasting(value)
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value:.3g}" if value < 100 else f"{value:.0f}"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 

@@ -29,6 +29,7 @@ from winslow_tui.logfeed import LogFeed
 from winslow_tui.logtimes import moment
 from winslow_tui.screens import logpane, project
 from winslow_tui.screens.logpane import LogPane
+from winslow_tui.widgets import logview
 from winslow_tui.widgets.table import VirtualTable
 
 SIZE = (140, 30)
@@ -143,10 +144,9 @@ async def test_what_is_read_never_moves(tmp_path: Path) -> None:
     async with reading(tmp_path) as reader:
         for keys in (["g", "ctrl+f", "j"], ["G", "k"], ["G", "f"], ["w", "g", "ctrl+d", "j", "j"]):
             await reader.press(*keys)
-            seen = reader.texts()
+            seen, records = reader.texts(), reader.feed.lines.lines + 30
             for number in range(30):
                 reader.write(f"new {number} " + "long " * number)
-            records = reader.feed.lines.lines + 30
             await reader.until(partial(_has, reader, records))
             await reader.pilot.pause(0.25)
             assert reader.texts() == seen, keys
@@ -430,3 +430,16 @@ async def test_a_run_that_the_cursor_passes_is_not_read(
         await reader.press("enter")
         await reader.until(lambda: opened == [1], "the log of the run at which the cursor rests")
         await reader.until(lambda: not feed._thread.is_alive(), "the end of the one that was left")
+
+
+def test_wrapped_lines_break_behind_words_and_lose_nothing() -> None:
+    def rows(text: str, room: int) -> list[str]:
+        return list(logview._pieces(text, room))
+
+    assert rows("hello world of logs", 14) == ["hello world ", "of logs"]
+    assert rows("x" * 25, 10) == ["x" * 10, "x" * 10, "x" * 5]
+    assert (
+        rows("", 10) == [""] and rows("車が走る", 5) == ["車が", "走る"] and rows("車が", 1) == ["車", "が"]
+    )
+    for room in (1, 2, 7, 60):
+        assert "".join(rows("a bc e\u0301 車 def " * 100, room)) == "a bc e\u0301 車 def " * 100

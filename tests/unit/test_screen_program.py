@@ -172,6 +172,43 @@ async def test_files_of_a_project_and_back(tmp_path: Path) -> None:
         await anna.reads("what was uploaded for it")
 
 
+async def test_the_log_of_a_project_from_the_list(tmp_path: Path) -> None:
+    async with at(tmp_path) as anna:
+        anna.app.remembered.tab = "facts"
+        anna.app.screen.query_one(VirtualTable).put_cursor(screens.ULM)
+        await anna.press("l")
+        await anna.until(lambda: isinstance(anna.app.screen, ProjectScreen))
+        await anna.reads("frame 28800/36000")
+        assert anna.app.screen.focused is not None and anna.app.screen.focused.id == "lines"
+        await anna.press("tab", "l")
+        assert anna.app.screen.focused.id == "lines"
+
+
+async def test_names_are_copied(tmp_path: Path) -> None:
+    async with at(tmp_path) as anna:
+        await anna.press("y")
+        assert anna.app.clipboard == "b10-night-d2aa"
+        await anna.press("space", "space", "y")
+        assert anna.app.clipboard.split() == ["b10-night-d2aa", "test-e5kd"]
+        await anna.press("2", "y")
+        assert anna.app.clipboard == "ws1"
+        await anna.press("1")
+        await anna.on(screens.ULM)
+        await anna.press("y")
+        await anna.until(lambda: anna.app.clipboard == f"{screens.ULM}#3")
+
+
+async def test_one_key_means_the_file_where_files_are_looked_at(tmp_path: Path) -> None:
+    """D is for a project and for a file: among files it must not ask to delete the project."""
+    async with at(tmp_path) as anna:
+        await anna.on(screens.ULM)
+        await anna.press("2", "D")
+        await anna.reads("Remove")
+        assert "Delete" not in anna.sees()
+        await anna.press("escape", "tab", "1", "D")
+        await anna.reads(f"Delete {screens.ULM}")
+
+
 async def test_two_marked_runs_are_compared(tmp_path: Path) -> None:
     async with at(tmp_path) as anna:
         await anna.on(screens.ULM)

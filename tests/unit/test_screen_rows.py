@@ -130,6 +130,10 @@ def test_a_running_project_shows_its_progress() -> None:
     ("row", "why"),
     [
         (summary(state="needs you", needs=("A", "B"), reason="stage 'x' needs A, B"), "set A, B"),
+        (
+            summary(state="needs you", next_stage="c", reason="stage 'c' waits for a confirmation"),
+            "confirm c",
+        ),
         (summary(state="failed", reason="run #12 (detect): exit code 7"), "exit code 7"),
         (summary(state="waiting", active=(run(RunState.QUEUED),)), "for a node"),
         (summary(state="waiting", active=(run(RunState.QUEUED),), reason="needs 2 GPUs"), "needs 2 GPUs"),

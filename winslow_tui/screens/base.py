@@ -18,6 +18,7 @@ from winslow import terminal_text
 from winslow_tui import verbs
 from winslow_tui.keymap import rebind
 from winslow_tui.projectrows import duration
+from winslow_tui.screens import copying as _copying  # noqa: F401  adds its verbs
 from winslow_tui.screens import program as _program  # noqa: F401  adds its verbs
 from winslow_tui.screens.command import CommandLine
 from winslow_tui.screens.help import Help

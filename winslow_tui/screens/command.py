@@ -40,8 +40,10 @@ class CommandLine(ModalScreen[str | None]):
 
     def __init__(self, kinds: Sequence[Kind]) -> None:
         super().__init__()
-        found = [each for kind in kinds for each in verbs.of(kind)]
-        self._verbs: list[Verb] = sorted(found, key=lambda each: (not each.shown, not each.key))
+        # Of several of one name the one that is done: to the most particular thing that is there.
+        found = {each.name: each for kind in reversed(kinds) for each in verbs.of(kind)}
+        order = [each for kind in kinds for each in verbs.of(kind) if found[each.name] is each]
+        self._verbs: list[Verb] = sorted(order, key=lambda each: (not each.shown, not each.key))
 
     def compose(self) -> ComposeResult:
         names = [*(each.name for each in self._verbs), *VIEW_NAMES, "quit"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from textwrap import wrap
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -33,12 +33,15 @@ from winslow_tui.screens.logpane import LogPane, Shown
 from winslow_tui.screens.metricspane import MetricsPane
 from winslow_tui.sitemodel import Changes
 from winslow_tui.themes import glyph
-from winslow_tui.verbs import Kind
+from winslow_tui.verbs import Kind, verb
 from winslow_tui.widgets.browser import Browser
 from winslow_tui.widgets.frame import Line, Part
 from winslow_tui.widgets.sheet import Sheet
 from winslow_tui.widgets.table import Cell, Column, VirtualTable
 from winslow_tui.widgets.yamltext import highlighted
+
+if TYPE_CHECKING:
+    from winslow_tui.app import WinslowApp
 
 TABS = ("log", "files", "settings", "metrics", "facts")
 RUNS = (
@@ -53,6 +56,15 @@ REST_SECONDS = 0.15
 _RUN_STATES = {"QUEUED": "waiting", "PREPARING": "running", "COLLECTING": "running"}
 
 
+@verb("logs", "project", "logs", key="l", changes=False)
+def logs(app: WinslowApp, keys: Sequence[str]) -> None:
+    """The log of its newest run."""
+    if isinstance(app.screen, ProjectScreen):
+        app.screen.read_log()
+    else:
+        app.push_screen(ProjectScreen(keys[0], reading=True))
+
+
 class Banner(Static, can_focus=True):
     """What a project asks a person for; enter opens the form."""
 
@@ -60,7 +72,8 @@ class Banner(Static, can_focus=True):
 
 
 class ProjectScreen(SiteScreen):
-    """See the module. The document is read again whenever the project's summary says that it changed."""
+    """See the module. The document is read again whenever the project's summary says that it changed. `reading`: it
+    opens with the keys at the log."""
 
     view = "projects"
     AUTO_FOCUS = "#runs"
@@ -73,7 +86,7 @@ class ProjectScreen(SiteScreen):
         Binding("right_square_bracket", "run(1)", "run after", key_display="]", show=False, id="run-after"),
         Binding("tab", "other_side", "other side", show=False, id="other-side"),
         Binding("z", "whole_width", "whole width, both sides", show=False, id="whole-width"),
-        *verbs.bindings("run", "project", "file", "site"),
+        *verbs.bindings("file", "run", "project", "site"),  # of one key the first that counts here is done
     ]
     DEFAULT_CSS = """
     ProjectScreen #body { height: 1fr; }
@@ -90,8 +103,9 @@ class ProjectScreen(SiteScreen):
     ProjectScreen #facts, ProjectScreen #settings { padding: 0 1; }
     """
 
-    def __init__(self, project: str) -> None:
+    def __init__(self, project: str, *, reading: bool = False) -> None:
         super().__init__()
+        self._reads = reading
         self.project_id = project
         self.document: Project | None = None
         self.tab = "log"
@@ -145,7 +159,9 @@ class ProjectScreen(SiteScreen):
 
     def on_mount(self) -> None:
         super().on_mount()
-        if self.winslow.remembered.tab in TABS:
+        if self._reads:
+            self.query_one("#lines").focus()
+        elif self.winslow.remembered.tab in TABS:
             self.tab = self.query_one("#content", ContentSwitcher).current = self.winslow.remembered.tab
         self._read()
 
@@ -336,7 +352,8 @@ class ProjectScreen(SiteScreen):
         self._resting = self.set_timer(REST_SECONDS, self._draw_tab)
 
     @on(VirtualTable.Chosen, "#runs")
-    def _into_the_log(self) -> None:
+    def read_log(self) -> None:
+        """Give the keys to the log of the run under the cursor."""
         self.action_tab("log")
         self.query_one("#lines").focus()
 

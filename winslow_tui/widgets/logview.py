@@ -7,7 +7,7 @@ out move what is read. Text is made harmless as it is drawn; a row that has not 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, Literal, Protocol
 
 from rich.cells import cell_len, chop_cells
@@ -373,7 +373,7 @@ class LogView(Widget, can_focus=True):
             return [Strip([*prefix, *body]).adjust_cell_length(width, base)]
         found, at = list[Strip](), 0
         blank = [Segment(" " * (width - room), base)]
-        for piece in chop_cells(text, room) or [""]:
+        for piece in _pieces(text, room):
             body = self._marked(text, at, at + len(piece), spans, style)
             found.append(Strip([*(blank if found else prefix), *body]).adjust_cell_length(width, base))
             at += len(piece)
@@ -404,6 +404,19 @@ class LogView(Widget, can_focus=True):
 
     def _style(self, name: str) -> Style:
         return self.get_component_rich_style(f"log--{name}", partial=True)
+
+
+def _pieces(text: str, room: int) -> Iterator[str]:
+    """The text cut into rows of at most so many columns, behind a word where one ends in the last third of a row."""
+    at = 0
+    while True:
+        piece = next(filter(None, chop_cells(text[at : at + 2 * room], room)), text[at : at + 1])
+        if at + len(piece) < len(text) and (space := piece.rfind(" ", len(piece) * 2 // 3)) >= 0:
+            piece = piece[: space + 1]
+        yield piece
+        at += len(piece)
+        if at >= len(text):
+            return
 
 
 def _column(text: str, column: int) -> tuple[int, int]:
