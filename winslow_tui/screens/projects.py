@@ -113,7 +113,10 @@ class ProjectsScreen(SiteScreen):
         servers = (self.site.broker.up, self.site.store.up)
         none = self._none_yet if True in servers else "" if None in servers else NOT_KNOWN
         back = self.winslow.keymap.told("back")
-        self.table.empty = none if not rows else f"no project passes the filter: {back} shows all"
+        empty = none if not rows else f"no project passes the filter: {back} shows all"
+        if empty != self.table.empty:
+            self.table.empty = empty
+            self.table.refresh()
         self.table.sorting = self.sorting
         self.table.show(order)
         self.table.refresh_line(0)
