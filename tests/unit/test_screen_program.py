@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from winslow import lifecycle
 from winslow.config import Config, ScreenSettings, Settings
 from winslow.events import Claimed, Confirmed, Ended, Exited, RunQueued, Started
 from winslow.pipeline import parse
+from winslow.store.memory import MemoryStore
+from winslow.store.port import ObjectInfo
 from winslow_tui.screens.command import CommandLine
 from winslow_tui.screens.first_run import FirstRun
 from winslow_tui.screens.form import Field, Form, Question
@@ -207,6 +210,38 @@ async def test_one_key_means_the_file_where_files_are_looked_at(tmp_path: Path) 
         assert "Delete" not in anna.sees()
         await anna.press("escape", "tab", "1", "D")
         await anna.reads(f"Delete {screens.ULM}")
+
+
+class Slow(MemoryStore):
+    """A store that is asked for files, and answers later."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.answer, self.answered = threading.Event(), threading.Event(), threading.Event()
+
+    def list_folder(self, prefix: str) -> Iterator[ObjectInfo | str]:
+        self.asked.set()
+        self.answer.wait(30.0)
+        yield from super().list_folder(prefix)
+        self.answered.set()
+
+
+async def test_what_comes_for_a_screen_that_was_left_is_dropped(tmp_path: Path) -> None:
+    site, store = screens.site(), Slow()
+    vars(store).update(vars(site.store))
+    site.store = store
+    async with at(tmp_path, site=site) as anna:
+        await anna.on(screens.ULM)
+        await anna.press("2")
+        await anna.reads("what was uploaded for it")
+        await anna.press("enter")
+        await anna.until(store.asked.is_set, "the question")
+        await anna.press("escape")
+        await anna.until(lambda: isinstance(anna.app.screen, ProjectsScreen), "the list")
+        store.answer.set()
+        await anna.until(store.answered.is_set, "the answer")
+        await anna.press("2")
+        await anna.reads("ws4")
 
 
 async def test_two_marked_runs_are_compared(tmp_path: Path) -> None:

@@ -151,7 +151,7 @@ class Form(ModalScreen[None]):
 
     def _refused(self, text: str) -> None:
         self._sending = False
-        if self.is_mounted:
+        if self.is_attached:
             self._say(text)
 
     def _sent(self, result: object) -> None:

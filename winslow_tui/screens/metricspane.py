@@ -90,7 +90,7 @@ class MetricsPane(Sheet):
 
     def draw(self) -> None:
         """Draw it, if it is looked at."""
-        if not self.display or not self.is_mounted:
+        if not self.display or not self.is_mounted or not self.is_attached:
             return
         text = self._text()
         if text != self._told:

@@ -98,7 +98,7 @@ class Browser(Vertical):
     def set_roots(self, roots: Sequence[Root]) -> None:
         """Other places to begin with."""
         self._roots = tuple(roots)
-        if self.at is None and self.is_mounted:
+        if self.at is None and self.is_mounted and self.is_attached:
             self._show()
 
     def go(self, where: str | None, *, select: str = "") -> None:
@@ -110,7 +110,7 @@ class Browser(Vertical):
             return
 
         def got(files: list[File]) -> None:
-            if self.at == where and self.is_mounted:
+            if self.at == where and self.is_attached:
                 self.table.empty = "nothing here"
                 self._files = {each.path: each for each in files}
                 self._show()
@@ -118,7 +118,7 @@ class Browser(Vertical):
                     self.table.put_cursor(select)
 
         def failed(_error: WinslowError) -> None:
-            if self.at == where and self.is_mounted:
+            if self.at == where and self.is_attached:
                 self.table.empty = "it could not be looked at"
                 self._show()
 
