@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
 import sys
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
-from tests.acceptance.fleet import Fleet
+import psutil
+import pytest
+
+from tests.acceptance.fleet import MIB, Fleet
 from tests.conftest import missing
+from tests.faults.link import Link
 from tests.services.installation import find_program
-from tests.services.terminal import Terminal, terminal
+from tests.services.terminal import PATIENCE, Terminal, terminals
 from tests.services.waiting import wait_until
+from winslow.errors import NotFound
 from winslow.project import RunState
 from winslow.store import layout
 
@@ -28,10 +37,16 @@ stages:
     require_env: [THRESHOLD]
     requires: {{cpus: 0.5, memory: 64MiB}}
 """
-VIDEO_BYTES = 500 << 20
+VIDEO_BYTES = 500 * MIB
 
 
-def test_a_first_day_by_keys_alone(fleet: Fleet, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("width", "height", "loses"), [(80, 24, False), (140, 45, True)], ids=["80x24", "140x45"]
+)
+def test_a_first_day_by_keys_alone(
+    fleet: Fleet, tmp_path: Path, width: int, height: int, loses: bool
+) -> None:
+    """On the large one the connection is lost in the middle of the upload, which goes on with the next start."""
     for program in ("sshd", "tmux"):
         if find_program(program) is None:
             missing(f"{program} is not installed")
@@ -39,17 +54,27 @@ def test_a_first_day_by_keys_alone(fleet: Fleet, tmp_path: Path) -> None:
     (tmp_path / "traffic.yaml").write_text(PIPELINE.format(image=fleet.image))
     with (tmp_path / "north.mp4").open("wb") as video:
         video.truncate(VIDEO_BYTES)
-    remote = [
-        "env", f"WINSLOW_CONFIG={fleet.folder / 'client.toml'}", f"XDG_STATE_HOME={tmp_path / 'state'}",
-        str(Path(sys.executable).with_name("winslow")),
-    ]  # fmt: skip
-    with terminal(tmp_path, remote) as screen:
+    day = Day(fleet, Link(fleet.config.settings.store.url), tmp_path)
+    with terminals(tmp_path, day.command) as opened, closing(day.link):
+        screen = opened(width, height)
         screen.reads("no project yet: n makes one", "● broker", "● store", "1 node")
         _pipeline(screen, tmp_path / "traffic.yaml")
         project = _project(screen, fleet)
-        _upload(screen, fleet, project, tmp_path / "north.mp4")
+        _begin_upload(screen, day, project)
+        percents = [_percent(screen, but=set())]
+        percents.append(_later(screen, day, percents, 100 * MIB))
+        if loses:
+            _lose(screen, day, project)
+            screen = opened(width, height)
+            _go_on(screen, day)
+            percents.append(_percent(screen, but=set(percents)))
+        else:
+            percents.append(_later(screen, day, percents, 100 * MIB))
+        _end_upload(screen, day, project)
+        if loses:
+            _find_again(screen, project)
+        screen.reads(day.file.name, "500 MiB")
         _run(screen, fleet, project)
-        screen.resize(140, 45)
         _answer(screen, fleet, project)
         _redo_and_compare(screen, fleet, project)
         _download(screen, tmp_path / "results")
@@ -57,6 +82,44 @@ def test_a_first_day_by_keys_alone(fleet: Fleet, tmp_path: Path) -> None:
         _delete(screen, fleet, project)
         screen.press("q")
         screen.ends()
+
+
+@dataclass(frozen=True)
+class Day:
+    """What it is about: a site, the way from the person's machine to its store, and their folder."""
+
+    fleet: Fleet
+    link: Link
+    folder: Path
+
+    @property
+    def file(self) -> Path:
+        """What is uploaded."""
+        return self.folder / "north.mp4"
+
+    @property
+    def state(self) -> Path:
+        """What the program keeps between starts."""
+        return self.folder / "state"
+
+    def running(self) -> list[psutil.Process]:
+        """The program, while it runs."""
+        found = psutil.process_iter(["environ"])
+        return [
+            each for each in found if (each.info["environ"] or {}).get("XDG_STATE_HOME") == str(self.state)
+        ]
+
+    @property
+    def command(self) -> Sequence[str]:
+        """The program as the person starts it on their machine."""
+        config = self.folder / "config.toml"
+        config.touch(mode=0o600)
+        text = (self.fleet.folder / "client.toml").read_text()
+        config.write_text(text.replace(self.fleet.config.settings.store.url, self.link.url))
+        return [
+            "env", f"WINSLOW_CONFIG={config}", f"XDG_STATE_HOME={self.state}",
+            str(Path(sys.executable).with_name("winslow")),
+        ]  # fmt: skip
 
 
 def _pipeline(screen: Terminal, file: Path) -> None:
@@ -78,28 +141,84 @@ def _project(screen: Terminal, fleet: Fleet) -> str:
     return project
 
 
-def _upload(screen: Terminal, fleet: Fleet, project: str, file: Path) -> None:
+def _begin_upload(screen: Terminal, day: Day, project: str) -> None:
+    """Begin it over a link that lets a part of it through and then holds it."""
     screen.press("2")
     screen.reads("what was uploaded for it")
     screen.press("Enter")
     screen.reads(f"{project}:input/")
     screen.press("u")
     screen.reads("file or folder here")
-    screen.type(str(file))
+    screen.type(str(day.file))
+    day.link.hold(100 * MIB)
     screen.press("Enter")
     screen.reads("on its way")
     screen.press("T")
-    percents: set[str] = set()
 
-    def done(seen: str) -> bool:
-        percents.update(re.findall(r"[█░]+ +(\d+)%", seen))
-        return "✓  done" in seen
 
-    screen.until(done, what="the upload")
-    assert len(percents) >= 3 and percents - {"0", "100"}, percents
-    assert fleet.store.stat(layout.project_input(project, file.name)).size == VIDEO_BYTES
+def _later(screen: Terminal, day: Day, before: Sequence[int], more: int) -> int:
+    """The percentage once so many more bytes have gone."""
+    day.link.hold(more)
+    return _percent(screen, but=set(before))
+
+
+def _percent(screen: Terminal, *, but: set[int]) -> int:
+    """How much of the upload is shown to be there, once that is something new, and neither nothing nor all."""
+    percents: list[int] = []
+
+    def shown(seen: str) -> bool:
+        found = map(int, re.findall(r"[█░]+ +(\d+)%", seen))
+        percents[:] = [each for each in found if 0 < each < 100 and each not in but]
+        return bool(percents)
+
+    screen.until(shown, what=f"a percentage other than {but}", seconds=2 * PATIENCE)
+    return percents[0]
+
+
+def _lose(screen: Terminal, day: Day, project: str) -> None:
+    """The connection breaks: the program ends by itself, and nothing is there that is half a file."""
+    (held,) = (day.state / "winslow" / "transfers").glob("[!.]*/held")
+    screen.close()
+
+    def left() -> bool:
+        with held.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+
+    wait_until(left, seconds=60.0, what="the transfer is left to the next start")
+    day.link.release()
+    key = layout.project_input(project, day.file.name)
+    wait_until(lambda: not day.running(), seconds=60.0, what="the program's end")
+    with pytest.raises(NotFound):
+        day.fleet.store.stat(key)
+
+
+def _go_on(screen: Terminal, day: Day) -> None:
+    """Take it up where it was cut off, over a link that holds it before its end."""
+    screen.reads("1 node")
+    screen.press("T")
+    screen.reads("‖  stopped", day.file.name)
+    day.link.hold(20 * MIB)
+    screen.press("r")
+
+
+def _end_upload(screen: Terminal, day: Day, project: str) -> None:
+    day.link.release()
+    screen.reads("✓  done", seconds=2 * PATIENCE)
+    assert day.fleet.store.stat(layout.project_input(project, day.file.name)).size == VIDEO_BYTES
     screen.press("Escape")
-    screen.reads(file.name, "500 MiB")
+
+
+def _find_again(screen: Terminal, project: str) -> None:
+    screen.reads(project, "2 Nodes  3 Files")
+    screen.press("Enter")
+    screen.reads("no run yet: s starts")
+    screen.press("2")
+    screen.reads("what was uploaded for it")
+    screen.press("Enter")
 
 
 def _run(screen: Terminal, fleet: Fleet, project: str) -> None:

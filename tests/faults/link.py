@@ -1,9 +1,11 @@
-"""A TCP link to a server that a test can cut and mend: what runs over it ends, and nobody gets through meanwhile."""
+"""A TCP link to a server that a test can cut and mend: what runs over it ends, and nobody gets through meanwhile;
+or hold: then nothing moves on its way to the server, and nobody is told."""
 
 from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from urllib.parse import urlsplit, urlunsplit
 
@@ -22,6 +24,8 @@ class Link:
         self.url = urlunsplit(parts._replace(netloc=address))
         self._whole = True
         self._lock = threading.Lock()
+        self._flow = threading.Condition()
+        self._left: int | None = None  # bytes that may still go to the server; None: any number
         self._open: set[socket.socket] = set()
         threading.Thread(target=self._accept, name=f"link {address}", daemon=True).start()
 
@@ -38,8 +42,21 @@ class Link:
         with self._lock:
             self._whole = True
 
+    def hold(self, after: int) -> None:
+        """Let so many more bytes go to the server, then none."""
+        with self._flow:
+            self._left = after
+            self._flow.notify_all()
+
+    def release(self) -> None:
+        """Hold nothing any more."""
+        with self._flow:
+            self._left = None
+            self._flow.notify_all()
+
     def close(self) -> None:
         """Cut it, and stop listening."""
+        self.release()
         self.cut()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -62,12 +79,20 @@ class Link:
                     server.close()
                     continue
                 self._open |= {client, server}
-            for source, sink in ((client, server), (server, client)):
-                threading.Thread(target=self._copy, args=(source, sink), daemon=True).start()
+            for source, sink, let in ((client, server, self._let), (server, client, _anything)):
+                threading.Thread(target=self._copy, args=(source, sink, let), daemon=True).start()
 
-    def _copy(self, source: socket.socket, sink: socket.socket) -> None:
+    def _let(self, count: int) -> None:
+        """Wait until so many bytes may go on."""
+        with self._flow:
+            self._flow.wait_for(lambda: self._left is None or self._left > 0)
+            if self._left is not None:
+                self._left -= count
+
+    def _copy(self, source: socket.socket, sink: socket.socket, let: Callable[[int], None]) -> None:
         with suppress(OSError):
             while data := source.recv(_READ):
+                let(len(data))
                 sink.sendall(data)
         with self._lock:
             for each in (source, sink):
@@ -75,3 +100,7 @@ class Link:
                     each.shutdown(socket.SHUT_RDWR)
             self._open.discard(source)
         source.close()
+
+
+def _anything(_count: int) -> None:
+    """Nothing is held on this way."""

@@ -8,7 +8,7 @@ import secrets
 import shlex
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.services.installation import find_program
@@ -170,15 +170,16 @@ class Terminal:
 
 
 @contextmanager
-def terminal(folder: Path, remote: Sequence[str], *, width: int = 80, height: int = 24) -> Iterator[Terminal]:
-    """`remote` over ssh in a terminal of this size; server and terminal end with the block."""
+def terminals(folder: Path, remote: Sequence[str]) -> Iterator[Callable[[int, int], Terminal]]:
+    """Opens terminals of a width and a height with `remote` in them, over ssh; all of it ends with the block."""
     server = SshServer(folder / "ssh")
-    server.start()
-    try:
-        opened = Terminal(folder, server.command(remote), width=width, height=height)
-        try:
-            yield opened
-        finally:
-            opened.close()
-    finally:
-        server.stop()
+    with ExitStack() as ends:
+        ends.callback(server.stop)
+        server.start()
+
+        def open_(width: int, height: int) -> Terminal:
+            opened = Terminal(folder, server.command(remote), width=width, height=height)
+            ends.callback(opened.close)
+            return opened
+
+        yield open_
