@@ -187,6 +187,15 @@ async def test_the_log_of_a_project_from_the_list(tmp_path: Path) -> None:
         assert anna.app.screen.focused.id == "lines"
 
 
+async def test_it_is_said_how_to_get_a_shell_where_a_run_is(tmp_path: Path) -> None:
+    async with at(tmp_path) as anna:
+        await anna.on(screens.ULM)
+        await anna.press("colon", *"shell", "enter")
+        await anna.reads("ssh -t ws2.lab.example", f"winslow.project={screens.ULM}", "winslow.run=3")
+        await anna.press("escape", "j", "colon", *"shell", "enter")
+        await anna.reads("#2 runs nowhere now")
+
+
 async def test_names_are_copied(tmp_path: Path) -> None:
     async with at(tmp_path) as anna:
         await anna.press("y")

@@ -26,6 +26,7 @@ from winslow_tui.projectrows import duration
 from winslow_tui.screens import keeping as _keeping  # noqa: F401  adds its verbs
 from winslow_tui.screens import particulars as _particulars  # noqa: F401  adds its verbs
 from winslow_tui.screens import queue as _queue  # noqa: F401  adds its verbs
+from winslow_tui.screens import shell as _shell  # noqa: F401  adds its verbs
 from winslow_tui.screens import steering as _steering  # noqa: F401  adds its verbs
 from winslow_tui.screens.base import SiteScreen
 from winslow_tui.screens.files import look, open_file
