@@ -29,6 +29,7 @@ from tests.services.waiting import wait_until
 
 pytestmark = pytest.mark.docker
 DEADLINE = 150.0
+NODE = f"docker-test-{os.getpid()}"  # others may try the same on this engine
 _numbers = itertools.count()
 
 
@@ -36,7 +37,7 @@ def spec(image: str, *command: str, directory: Path, **changes: Any) -> Containe
     n = next(_numbers)
     made = ContainerSpec(
         name=f"winslow-docker-test-{os.getpid()}-{n}",
-        labels=Labels(site="test", node_uuid="docker-test", project="demo", run=n, attempt=1, claim=f"c{n}"),
+        labels=Labels(site="test", node_uuid=NODE, project="demo", run=n, attempt=1, claim=f"c{n}"),
         image=image,
         directory=directory,
         command=command,
@@ -49,7 +50,7 @@ def spec(image: str, *command: str, directory: Path, **changes: Any) -> Containe
 async def runtime(docker_engine: DockerService) -> AsyncIterator[DockerRuntime]:
     runtime = DockerRuntime(base_url=docker_engine.url)
     yield runtime
-    for found in await runtime.find("test", "docker-test"):
+    for found in await runtime.find("test", NODE):
         await runtime.remove(found.id)
     await runtime.close()
 
@@ -273,7 +274,7 @@ async def test_a_restart_of_the_engine_is_outlived(service_folder: Path, tmp_pat
     finally:
         (workspace / "go").touch()
         with suppress(RuntimeFailure):
-            for found in await runtime.find("test", "docker-test"):
+            for found in await runtime.find("test", NODE):
                 await runtime.remove(found.id)
         await runtime.close()
         engine.stop()
@@ -336,7 +337,7 @@ from node_agent.runtime.docker import DockerRuntime
 from node_agent.runtime.port import ContainerSpec, Labels
 async def main():
     runtime = DockerRuntime(base_url={docker_engine.url!r})
-    labels = Labels(site="test", node_uuid="docker-test", project="demo", run=1, attempt=1, claim="end")
+    labels = Labels(site="test", node_uuid={NODE!r}, project="demo", run=1, attempt=1, claim="end")
     made = ContainerSpec(name=f"winslow-docker-test-end-{{os.getpid()}}", labels=labels, image={busybox_image!r},
                          directory=Path("/"), command=("sleep", "600"))
     container = await runtime.create(made)
