@@ -15,7 +15,7 @@ help:
 	@echo "make check   format, lint, types, import rules"
 	@echo "make format  put the code into its format"
 	@echo "make bench   the measurements in benchmarks/; make bench-tui: those of the full-screen program"
-	@echo "make screenshots   the README's pictures, anew"
+	@echo "make screenshots   the pictures of the README and docs/screen.md, anew, from the demo (some minutes)"
 	@echo "make clean   remove what the other targets made in this folder"
 
 # A new or changed pyproject.toml is installed again. Debian keeps venv's installer in a package of its own.
