@@ -266,7 +266,6 @@ class SiteWatch:
                 self._away(error)
                 await asyncio.sleep(0.5)
                 continue
-            self._heard.clear()
             self._server(broker=Server(up=True, since=self._clock()))
             self._turned.set()
             with suppress(TimeoutError):
@@ -276,6 +275,7 @@ class SiteWatch:
                 self._drop_silent_nodes()
                 await session.wait_disconnected()
             self._told_until = self._clock()
+            self._heard.clear()  # now: what the next connection tells may come before it is known to be there
 
     def _away(self, error: WinslowError) -> None:
         """The broker does not serve us: soon the store is asked."""

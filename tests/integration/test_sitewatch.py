@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +15,7 @@ from broker.embedded import BrokerKind
 from broker.messages import Phase, PipelineNotice, Progress, ProjectSummary
 from tests import screens
 from tests.conftest import BrokerFactory
+from tests.faults.link import Link
 from tests.services.servers import BrokerService
 from tests.services.waiting import wait_until
 from winslow.config import BrokerSettings, Config, Settings
@@ -185,3 +189,52 @@ def test_news_of_a_node_that_says_goodbye(watched: Watched) -> None:
     watched.until(lambda: "ws1" in watched.site.nodes)
     tell(watched, (topics.NodeState(node="ws1"), node.model_copy(update={"presence": Presence.OFFLINE})))
     watched.until(lambda: watched.site.nodes["ws1"].presence is Presence.OFFLINE)
+
+
+def test_a_store_that_says_nothing_is_away_until_it_speaks(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from winslow.store.port import Blob
+
+    monkeypatch.setattr("winslow_tui.sitewatch.SILENT_SECONDS", 0.1)
+    speaks = threading.Event()
+
+    class Silent(MemoryStore):
+        def get(self, key: str) -> Blob:
+            speaks.wait()
+            return super().get(key)
+
+    watch = SiteWatch(watched.config, Client(watched.config, store=Silent()), every=0.1)
+    site = SiteModel(clock=lambda: 0.0)
+    watch.start()
+    try:
+        wait_until(lambda: site.apply(watch.take()) and site.store.up is False, what="its silence")
+        assert "has not answered" in site.store.problem and site.store.hint
+        speaks.set()
+        wait_until(lambda: site.apply(watch.take()) and site.store.up, what="its word")
+    finally:
+        speaks.set()
+        watch.close()
+
+
+def test_a_node_that_was_forgotten_meanwhile_is_dropped_once_all_have_had_time_to_come_back(
+    mosquitto_broker: BrokerService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("winslow_tui.sitewatch.SETTLED_SECONDS", 0.2)
+    whole = config_of(mosquitto_broker.url)
+    gone, here = (topics.NodeState(node=name) for name in ("gone", "here"))
+    with closing(Link(mosquitto_broker.url)) as line:
+        broker = BrokerSettings(url=line.url)
+        watched = Watched(replace(whole, settings=whole.settings.model_copy(update={"broker": broker})))
+        try:
+            live.publish(whole, [(gone, screens.node("gone")), (here, screens.node("here"))])
+            watched.watch.start()
+            watched.until(lambda: watched.site.nodes.keys() == {"gone", "here"}, "the nodes")
+            line.cut()
+            watched.until(lambda: watched.site.broker.up is False, "the cut")
+            live.publish(whole, [(gone, None)])
+            assert watched.site.nodes.keys() == {"gone", "here"}, "what was known stays"
+            line.mend()
+            watched.until(lambda: watched.site.nodes.keys() == {"here"}, "that only one is left")
+        finally:
+            watched.watch.close()
