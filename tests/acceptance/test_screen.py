@@ -217,7 +217,9 @@ def _find_again(screen: Terminal, project: str) -> None:
     screen.press("Enter")
     screen.reads("no run yet: s starts")
     screen.press("2")
-    screen.reads("what was uploaded for it")
+    screen.reads(
+        "what was uploaded for it", "⌫ up"
+    )  # the tab was left so; the hint says that it has the keys
     screen.press("Enter")
 
 
