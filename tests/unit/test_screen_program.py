@@ -202,7 +202,9 @@ async def test_names_are_copied(tmp_path: Path) -> None:
         assert anna.app.clipboard == "b10-night-d2aa"
         await anna.press("space", "space", "y")
         assert anna.app.clipboard.split() == ["b10-night-d2aa", "test-e5kd"]
-        await anna.press("2", "y")
+        await anna.press("2")
+        await anna.reads("ws1")
+        await anna.press("y")
         assert anna.app.clipboard == "ws1"
         await anna.press("1")
         await anna.on(screens.ULM)
