@@ -9,7 +9,7 @@ from functools import cached_property
 
 from broker.messages import ActiveSummary, Phase, Progress, ProjectSummary
 from winslow import terminal_text
-from winslow.project import RunState
+from winslow.project import PauseReason, RunState
 from winslow_tui.themes import glyph, style_of
 from winslow_tui.widgets.table import Cell, Column
 
@@ -31,6 +31,7 @@ _PHASES = {
     Phase.RUN: "running",
     Phase.COLLECT: "stores results",
 }
+_PAUSES = {PauseReason.SINGLE.value: "after one stage", PauseReason.USER.value: "by a person"}
 _RUN = re.compile(r"^run #\d+ \([^)]*\): ")  # what the columns beside it say already
 
 
@@ -67,7 +68,7 @@ class ProjectRow:
             return f"set {', '.join(summary.needs)}"
         if summary.state == "needs you" and summary.next_stage:
             return f"confirm {summary.next_stage}"
-        words = _RUN.sub("", summary.reason, count=1)
+        words = _PAUSES.get(summary.reason) or _RUN.sub("", summary.reason, count=1)
         return words or ("for a node" if summary.state == "waiting" else "")
 
     @property

@@ -137,6 +137,8 @@ def test_a_running_project_shows_its_progress() -> None:
         (summary(state="failed", reason="run #12 (detect): exit code 7"), "exit code 7"),
         (summary(state="waiting", active=(run(RunState.QUEUED),)), "for a node"),
         (summary(state="waiting", active=(run(RunState.QUEUED),), reason="needs 2 GPUs"), "needs 2 GPUs"),
+        (summary(state="paused", reason="single"), "after one stage"),
+        (summary(state="paused", reason="user"), "by a person"),
         (summary(state="new"), ""),
     ],
 )
