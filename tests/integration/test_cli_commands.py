@@ -451,7 +451,7 @@ def test_a_store_that_is_away_is_said_in_a_sentence(shell: Shell, monkeypatch: p
 
 def test_wrong_keys_are_said_without_the_keys(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WINSLOW_STORE_SECRET_KEY", "not-the-secret")
-    shell("project", "list", code=1)
+    shell("project", "list", code=5)
     assert "not-the-secret" not in shell.err
 
 

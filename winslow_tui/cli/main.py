@@ -1,7 +1,7 @@
 """The command `winslow`: the one place where errors become what a person sees and an exit code.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 conflict, 5 broker or store unreachable,
-130 interrupted. Data goes to stdout, everything else to stderr.
+or it refuses, 130 interrupted. Data goes to stdout, everything else to stderr.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ from winslow_tui.cli.output import say
 app = typer.Typer(
     name="winslow",
     help="Runs a team's long computations: pipelines of container stages on the workstations you have.",
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 conflict, 5 broker or store unreachable.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 conflict, 5 broker or store unreachable, "
+    "or it refuses.",
     invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
