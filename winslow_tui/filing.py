@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from winslow import workspace
@@ -43,7 +44,7 @@ class Held:
 class File:
     """One thing below an address; `path` is relative to the address's place, as bytes decoded for this system.
 
-    `size` in bytes; `modified` (RFC 3339) only where the store says it; `target` only of a link. With `held` it
+    `size` in bytes; `modified` (RFC 3339) as the store or a manifest says it; `target` only of a link. With `held` it
     lies on a node and may change at any moment (`livefiles`)."""
 
     path: str
@@ -57,6 +58,11 @@ class File:
     mtime_ns: int | None = None
     target: str = ""
     held: Held | None = None
+
+    @property
+    def run(self) -> int | None:
+        """The run that made it, of what runs left; None where a person did, or the run still goes on."""
+        return layout.run_of_object(self.key)
 
 
 def find(store: ObjectStore, where: Address, project: Project | None, *, deep: bool) -> list[File]:
@@ -193,9 +199,17 @@ def _file(entry: Entry) -> File:
         key=entry.object,
         sha256=entry.sha256,
         mode=entry.mode,
+        modified=_time(entry.mtime_ns),
         mtime_ns=entry.mtime_ns,
         target=_decoded(entry.target),
     )
+
+
+def _time(mtime_ns: int) -> str:
+    """As RFC 3339; empty where nothing or nonsense was set."""
+    if mtime_ns <= 0:
+        return ""
+    return datetime.fromtimestamp(mtime_ns // 10**9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _decoded(path: str) -> str:

@@ -37,5 +37,5 @@ def _two(large: int, its_unit: str, small: int, other_unit: str) -> str:
 
 def counted(number: float, thing: str) -> str:
     """`1 file`, `2 files`, `1.5 cores`."""
-    shown = f"{number:,}" if isinstance(number, int) else f"{number:g}"
+    shown = f"{number:.3g}" if isinstance(number, float) and number < 1000 else f"{round(number):,}"
     return f"{shown} {thing}{'' if number == 1 else 's'}"

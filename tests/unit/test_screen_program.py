@@ -166,7 +166,7 @@ async def test_files_of_a_project_and_back(tmp_path: Path) -> None:
         await anna.press("2")
         await anna.reads("#next", "workspace of detect", "live, on its node")
         await anna.press("G", "enter")
-        await anna.reads("boxes.csv", "model/")
+        await anna.reads("boxes.csv", "model/", "BY", "#2")
         await anna.press("j", "enter")
         await anna.reads("frame  x   y", "1      20  30")
         await anna.press("escape", "k", "enter")

@@ -79,4 +79,7 @@ def test_only_a_documents_own_key_names_it() -> None:
     assert layout.revision_of_key(layout.pipeline_text("traffic", 12)) == 12
     assert layout.revision_of_key(layout.pipeline_record("traffic", 12)) == 12
     assert layout.revision_of_key("pipelines/traffic/x.yaml") is None
+    assert layout.run_of_object(layout.object_("traffic", 12, 3, "workspace", "o-1")) == 12
+    assert layout.run_of_object(layout.edit_object("traffic", "t", "o-1")) is None
+    assert layout.run_of_object(layout.resource("runs/12.3/a")) is None
     assert layout.segment_start("projects/p/runs/1.1/log/notes.txt") is None

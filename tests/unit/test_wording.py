@@ -37,7 +37,15 @@ def test_how_long_it_takes_still(seconds: float, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("number", "text"),
-    [(0, "0 files"), (1, "1 file"), (1.0, "1 file"), (3.5, "3.5 files"), (1_234_567, "1,234,567 files")],
+    [
+        (0, "0 files"),
+        (1, "1 file"),
+        (1.0, "1 file"),
+        (3.5, "3.5 files"),
+        (0.0242353, "0.0242 files"),
+        (1e6, "1,000,000 files"),
+        (1_234_567, "1,234,567 files"),
+    ],
 )
 def test_things_are_counted(number: float, text: str) -> None:
     assert counted(number, "file") == text

@@ -44,6 +44,7 @@ UPLOADS = "uploads/"
 
 _PROJECT_ID = re.compile(r"[a-z0-9]([a-z0-9._-]{0,126}[a-z0-9])?")
 _OBJECT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+_WRITTEN = re.compile(r"projects/[^/]+/runs/(\d{1,18})\.\d+/")
 _SEGMENT = re.compile(r"(\d{16})-(\d+)\.(?:log|jsonl)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 
@@ -169,6 +170,12 @@ def area(project_id: str, n: int, k: int, area: Area) -> str:
 def object_(project_id: str, n: int, k: int, area_: Area, name: str) -> str:
     """The key of one file; `name` is generated (letters, digits, '_', '-'), never a path."""
     return area(project_id, n, k, area_) + _checked(_OBJECT_NAME, name, "a generated object name")
+
+
+def run_of_object(key: str) -> int | None:
+    """The run that wrote the file of that key; None where no run did."""
+    match = _WRITTEN.match(key)
+    return int(match[1]) if match else None
 
 
 def manifest(project_id: str, n: int, k: int, area_: Area) -> str:

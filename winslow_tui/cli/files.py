@@ -69,21 +69,24 @@ def list_(
                     "address": text(replace(where, path=each.path, folder=False)),
                     "kind": each.kind.value,
                     "live": each.held is not None,
+                    "run": each.run,
                 }
                 | {key: value for key, value in asdict(each).items() if key in keys}
                 for each in found
             ]
         )
         return
+    made = any(each.run for each in found)
     rows = [
         (
             "" if each.kind == "dir" else size_text(each.size),
             time_shown(each.modified),
+            *((f"#{each.run}" if each.run else "",) if made else ()),
             each.path + ("/" if each.kind == "dir" else f" -> {each.target}" if each.target else ""),
         )
         for each in found
     ]
-    put_table(("SIZE", "MODIFIED", "PATH"), rows)
+    put_table(("SIZE", "MODIFIED", *(("MADE BY",) if made else ()), "PATH"), rows)
 
 
 @app.command("put")

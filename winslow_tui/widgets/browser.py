@@ -28,6 +28,8 @@ COLUMNS = (
     Column("SIZE", 10, align="right", rank=8),
     Column("MODIFIED", 16, rank=5),
 )
+MADE = (*COLUMNS, Column("BY", 5, rank=4))
+"""Where runs made what is there: a file may be of an earlier one."""
 PLACES = (Column("PLACE", 9, grow=1, rank=9), Column("WHAT IT IS", 30, grow=3, rank=8))
 Root = tuple[str, str]
 """A place to begin with: its address, and what is said beside it."""
@@ -139,7 +141,8 @@ class Browser(Vertical):
         self._show()
 
     def _show(self) -> None:
-        self.table.columns = COLUMNS if self.at is not None else PLACES
+        made = any(file.run for file in self._files.values())
+        self.table.columns = PLACES if self.at is None else MADE if made else COLUMNS
         if self.at is None:
             keys: Iterable[str] = [root for root, _ in self._roots]
         else:
@@ -170,11 +173,12 @@ class Browser(Vertical):
         file = self._files[key]
         name = terminal_text.line(file.path.rpartition("/")[2])
         if file.kind is EntryType.DIR:
-            return Cell(name + "/", state="running"), Cell(""), Cell("", dim=True)
+            return Cell(name + "/", state="running"), Cell(""), Cell("", dim=True), Cell("")
         if file.target:
             name += f" -> {terminal_text.line(file.target)}"
         when = terminal_text.line(file.modified[:16].replace("T", " "))
-        return Cell(name), Cell(size_text(file.size)), Cell(when, dim=True)
+        run = f"#{file.run}" if file.run else ""
+        return Cell(name), Cell(size_text(file.size)), Cell(when, dim=True), Cell(run, dim=True)
 
     @on(VirtualTable.Chosen, "#entries")
     def _enter(self, event: VirtualTable.Chosen) -> None:
