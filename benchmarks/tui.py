@@ -81,7 +81,7 @@ def reading(terminal: Terminal, lines: int) -> list[Figure]:
     terminal.press(PROJECT, "The log that is read")
     terminal.press("\r", " open")
     end = terminal.press("\r", f"frame {lines - 1} ")
-    terminal.press("\r", "following")
+    terminal.press("\r", " follow\x1b")  # the hint that the log has the keys
     start = terminal.press("g", "frame 0 ")
     terminal.press("/", "search: a word")
     os.write(terminal.master, RARE.encode())
