@@ -28,6 +28,7 @@ from node_agent.claiming import Claiming
 from node_agent.clock import Clock
 from node_agent.deletions import Deletions
 from node_agent.entropy import Entropy
+from node_agent.fill import Fill
 from node_agent.hardware import Sampler
 from node_agent.holdings import Holdings
 from node_agent.journal import AttemptJournal
@@ -172,6 +173,13 @@ class Agent:
             say=self._say,
         )
 
+        self._fill = Fill(
+            cache=self._tools.cache,
+            executor=executor,
+            busy=lambda: bool(self._holdings.projects()),
+            changed=self._soon,
+            say=partial(self._say, about="cache"),
+        )
         self._files = LiveFiles(
             node=identity.node,
             store=store,
@@ -206,7 +214,9 @@ class Agent:
                 ActiveRun(project=key[0], run=key[1], attempt=key[2], stage=each.stage, phase=each.phase)
                 for key, each in self._holdings.in_order()
             ),
+            reserved=self.reservations.all(),
             hold=self.bidding.hold,
+            cached=self._fill.bytes,
             wall=self._clock.wall(),
             note="; ".join(self._notes.values()),
         )
@@ -267,6 +277,7 @@ class Agent:
                 ),
                 name="metrics",
             )
+            group.create_task(self._fill.run(), name="fill")
             group.create_task(self._watch_wishes(), name="wishes")
             group.create_task(self._alive.run(), name="alive")
             group.create_task(self._lookout.run(), name="lookout")
@@ -634,6 +645,7 @@ class Agent:
         )
         self._holdings.add(attempt)
         self._alive.wake()
+        self._fill.wake()
         attempt.document(document)
         self._soon()
         self._spawn(self._live(attempt), name=f"attempt {journal.name}")
@@ -647,6 +659,7 @@ class Agent:
             await self._patiently(partial(attempt.give_up, error))
         finally:
             self._holdings.remove(attempt)
+            self._fill.wake()
             self._release(attempt.key)
         self._files.over(attempt.key)  # not where the agent stops: the attempt goes on
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from winslow.errors import Refused
-from winslow.node import FreeResources, Hardware, NodeState
+from winslow.node import FreeResources, Hardware, NodeState, Reservation
 from winslow.pipeline import Requirements
 from winslow.placement import fits_now, pick_gpus
 
@@ -26,6 +26,23 @@ class Reservations:
             memory=max(0, self.hardware.memory - sum(each.memory for each in needs)),
             disk=max(0, self.hardware.disk - sum(each.disk for each in needs)),
             gpus=tuple(gpu.uuid for gpu in self.hardware.gpus if gpu.uuid not in taken),
+        )
+
+    def all(self) -> tuple[Reservation, ...]:
+        """What is set aside, by its keys."""
+        return tuple(
+            Reservation(
+                project=project,
+                run=run,
+                attempt=attempt,
+                cpus=requires.cpus,
+                memory=requires.memory,
+                disk=requires.disk,
+                gpus=gpus,
+            )
+            for (project, run, attempt), (requires, gpus) in sorted(
+                self._held.items(), key=lambda item: item[0]
+            )
         )
 
     def reserve(self, key: Key, requires: Requirements, state: NodeState) -> bool:

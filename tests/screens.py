@@ -32,7 +32,7 @@ from winslow.metrics import (
     UsagePast,
     UsagePoint,
 )
-from winslow.node import ActiveRun, FreeResources, Gpu, Hardware, NodeState, Presence
+from winslow.node import ActiveRun, FreeResources, Gpu, Hardware, NodeState, Presence, Reservation
 from winslow.project import Manifests, Peak, Project, Reason, Tombstone
 from winslow.store import layout
 from winslow.store.memory import MemoryStore
@@ -356,6 +356,14 @@ def node(
     return NodeState(
         node=name, node_uuid=f"uuid-{name}", instance="i", presence=presence, host=f"{name}.lab.example",
         version="0.1.0", runtime=("docker",), labels=("fast-disk",) if gpus else (), runs=runs, note=note,
+        cached=180 * GIB if runs else 0,
+        reserved=tuple(
+            Reservation(
+                project=run.project, run=run.run, attempt=run.attempt, cpus=4, memory=8 * GIB,
+                gpus=tuple(gpu.uuid for gpu in found[:1]),
+            )
+            for run in runs
+        ),
         hardware=Hardware(cpus=16, memory=64 * GIB, disk=900 * GIB, gpus=found, cpu_model="Ryzen 9 7950X"),
         free=FreeResources(cpus=16 - 4 * len(runs), memory=(64 - 8 * len(runs)) * GIB, disk=500 * GIB),
     )  # fmt: skip

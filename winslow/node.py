@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
@@ -39,6 +40,10 @@ class Hardware(_Model):
     gpus: tuple[Gpu, ...] = ()
     cpu_model: str = ""
 
+    def places(self, uuids: Collection[str]) -> list[int]:
+        """Which of the GPUs have these UUIDs, by their places from 0 on."""
+        return [place for place, gpu in enumerate(self.gpus) if gpu.uuid in uuids]
+
 
 class FreeResources(_Model):
     """What is not reserved now; `gpus` are the UUIDs of free ones."""
@@ -57,6 +62,23 @@ class ActiveRun(_Model):
     attempt: int
     stage: str
     phase: str = ""  # pull, fetch, run, collect; held: given up for lost, and still here
+
+
+class Reservation(_Model):
+    """What is set aside for one attempt, from the moment a claim is tried; `gpus` are UUIDs."""
+
+    project: str
+    run: int
+    attempt: int
+    cpus: float = 0.0
+    memory: int = 0
+    disk: int = 0
+    gpus: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        """Project, run, attempt."""
+        return self.project, self.run, self.attempt
 
 
 class Hold(_Model):
@@ -86,7 +108,9 @@ class NodeState(_Model):
     configured_labels: tuple[str, ...] = ()  # those of them that its own configuration gives it
     secrets: tuple[str, ...] = ()  # the names of those that a stage may refer to here
     runs: tuple[ActiveRun, ...] = ()
+    reserved: tuple[Reservation, ...] = ()
     hold: Hold | None = None
+    cached: int | None = None  # bytes in its file cache; None where it does not say
     wall: str = ""  # RFC 3339, UTC
     note: str = ""  # a sentence when something is wrong, for example "store away: 2 results wait"
 
@@ -97,3 +121,16 @@ class NodeState(_Model):
         given = (round(whole.cpus, 6), whole.memory, whole.disk, len(whole.gpus))
         left = (round(free.cpus, 6), free.memory, free.disk, len(free.gpus))
         return not self.runs and given == left
+
+    def held(self) -> list[tuple[ActiveRun, Reservation | None]]:
+        """What this node holds and what is set aside for it; last what is set aside while it is still claimed."""
+        reserved = {each.key: each for each in self.reserved}
+        found = [(run, reserved.pop((run.project, run.run, run.attempt), None)) for run in self.runs]
+        claims = (
+            (
+                ActiveRun(project=each.project, run=each.run, attempt=each.attempt, stage="", phase="claim"),
+                each,
+            )
+            for each in reserved.values()
+        )
+        return [*found, *claims]

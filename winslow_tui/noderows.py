@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from winslow import terminal_text
 from winslow.metrics import HistoryPoint, NodeHistory, NodeSample
-from winslow.node import NodeState, Presence
+from winslow.node import ActiveRun, Hardware, NodeState, Presence, Reservation
 from winslow.placement import size_text
+from winslow_tui import wording
 from winslow_tui.projectrows import bar, duration
 from winslow_tui.widgets.table import Cell, Column
 
@@ -100,7 +101,7 @@ def curve(values: Sequence[float], width: int, *, top: float) -> str:
 
 def facts(state: NodeState) -> list[tuple[str, str]]:
     """What a node is, in words."""
-    hardware, free = state.hardware, state.free
+    hardware, free, hold = state.hardware, state.free, state.hold
     told = [
         ("state", state.presence.value),
         ("host", state.host),
@@ -109,14 +110,26 @@ def facts(state: NodeState) -> list[tuple[str, str]]:
         ("cores", f"{free.cpus:g} of {hardware.cpus:g} free  {hardware.cpu_model}"),
         ("memory", f"{size_text(free.memory)} of {size_text(hardware.memory)} free"),
         ("disk", f"{size_text(free.disk)} of {size_text(hardware.disk)} free"),
+        ("cache", size_text(state.cached) if state.cached is not None else ""),
         ("labels", ", ".join(state.labels)),
+        ("kept for", f"{hold.project} #{hold.run}" if hold else ""),
         ("note", state.note),
     ]
     told += [
         (f"gpu {place}", f"{gpu.name} {size_text(gpu.memory)}") for place, gpu in enumerate(hardware.gpus)
     ]
-    told += [("runs", f"{run.project} #{run.run} {run.stage} {run.phase}") for run in state.runs]
+    told += [("runs", _held(run, reserved, hardware)) for run, reserved in state.held()]
     return [(name, terminal_text.line(value)) for name, value in told if value]
+
+
+def _held(run: ActiveRun, reserved: Reservation | None, hardware: Hardware) -> str:
+    """An attempt, and what is set aside for it."""
+    words = [" ".join(filter(None, (run.project, f"#{run.run}", run.stage, run.phase)))]
+    if reserved is not None:
+        words += [wording.counted(reserved.cpus, "core"), size_text(reserved.memory)]
+        if places := hardware.places(reserved.gpus):
+            words.append(f"gpu {', '.join(map(str, places))}")
+    return "  ".join(words)
 
 
 def gpus(sample: NodeSample) -> list[tuple[str, str]]:

@@ -119,6 +119,7 @@ def _show(state: NodeState, wish: WishNotice | None, usage: Any) -> None:
             "disk": f"{size_text(hardware.disk)}, {size_text(free.disk)} not reserved"
             if hardware.disk
             else "",
+            "cache": size_text(state.cached) if state.cached is not None else "",
             "network": f"{size_text(int(usage.net_in))}/s in, {size_text(int(usage.net_out))}/s out"
             if usage
             else "",
@@ -128,10 +129,22 @@ def _show(state: NodeState, wish: WishNotice | None, usage: Any) -> None:
             },
         }
     )
-    if state.runs:
+    if held := state.held():
         put("")
-        rows = [(run.project, f"#{run.run}", run.attempt, run.stage, run.phase) for run in state.runs]
-        put_table(("PROJECT", "RUN", "ATTEMPT", "STAGE", "PHASE"), rows)
+        rows = [
+            (run.project, f"#{run.run}", run.attempt, run.stage, run.phase)
+            + (
+                (
+                    f"{reserved.cpus:g}",
+                    size_text(reserved.memory),
+                    ", ".join(map(str, hardware.places(reserved.gpus))),
+                )
+                if reserved is not None
+                else ("", "", "")
+            )
+            for run, reserved in held
+        ]
+        put_table(("PROJECT", "RUN", "ATTEMPT", "STAGE", "PHASE", "CORES", "MEMORY", "GPUS"), rows)
 
 
 @local_app.callback(invoke_without_command=True)
