@@ -14,11 +14,16 @@ from pydantic import BaseModel, ConfigDict, Field
 HISTORY_SECONDS = 600.0
 HISTORY_STEP = 5.0
 MAX_POINTS = 200
+CORE_STEP = 10.0  # seconds that one of a core's levels stands for
+CORE_POINTS = 60
+MOST_CORES = 64  # whose past is told: with it a message grows by 4 KiB at most
 
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Size = Annotated[int, Field(ge=0, lt=2**63)]
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
+CoreLevels = Annotated[tuple[Annotated[int, Field(ge=0, le=100)], ...], Field(max_length=CORE_POINTS)]
+"""One core's use in whole percent, oldest first: a byte each on the wire."""
 
 
 class _Sample(BaseModel):
@@ -141,6 +146,7 @@ class NodeHistory(_Sample):
     memory_total: Size = 0
     gpus: tuple[str, ...] = Field(default=(), max_length=256)  # UUIDs, in the order of each point's `gpus`
     points: tuple[HistoryPoint, ...] = Field(default=(), max_length=MAX_POINTS)
+    cores: tuple[CoreLevels, ...] = Field(default=(), max_length=MOST_CORES)
 
 
 def thin(

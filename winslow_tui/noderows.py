@@ -34,6 +34,8 @@ _STATES = {
 BUSY, FULL = "running", "waiting"
 """The styles of bars: a busy machine is a good one, a full memory is not."""
 TIGHT = 90.0  # percent of a memory from which on it is shown as full
+_NAME, _WORDS, _GAP = 4, 5, 2  # columns of a core's number, of its use, and between two cores
+_SHORTEST, _LONGEST = 12, 60  # columns of its curve
 _CURVE = "▁▂▃▄▅▆▇█"
 
 
@@ -169,3 +171,24 @@ def curves(history: NodeHistory, width: int) -> list[tuple[str, str, str]]:
         values = [each.gpus[place] if place < len(each.gpus) else 0.0 for each in points]
         shown.append(of(f"gpu {place}", values, 100.0, f"{last.gpus[place]:.0f} %"))
     return shown
+
+
+def core_curves(history: NodeHistory, width: int) -> list[list[tuple[str, str, str]]]:
+    """Ten minutes of each core in as many columns as there is room for, numbered downwards: lines of cells, each the
+    core, its curve, its newest use."""
+    cores = history.cores
+    if not cores:
+        return []
+    around = _NAME + _WORDS + _GAP
+    lines = -(-len(cores) // max(1, (width + _GAP) // (around + _SHORTEST)))
+    columns = -(-len(cores) // lines)
+    drawn = max(_SHORTEST, min(_LONGEST, (width + _GAP) // columns - around))
+    cells = [
+        (
+            f"{place:<{_NAME}}",
+            curve([float(each) for each in levels], drawn, top=100.0),
+            f"{levels[-1] if levels else 0:>3} %",
+        )
+        for place, levels in enumerate(cores)
+    ]
+    return [cells[line::lines] for line in range(lines)]

@@ -26,6 +26,8 @@ from winslow_tui.widgets.table import Cell, VirtualTable
 if TYPE_CHECKING:
     from winslow_tui.app import WinslowApp
 
+_AROUND = 6  # columns of a node's page beside what stands on it: padding, and a scrollbar
+
 
 @verb("drain", "node", "drain, undrain", key="D", shown=True, bulk=True)
 def drain(app: WinslowApp, keys: Sequence[str]) -> None:
@@ -211,6 +213,7 @@ class NodeScreen(SiteScreen):
             told.append(_heading("the last ten minutes"))
             for name, drawn, words in noderows.curves(history, width):
                 told += [*_rows([(name, drawn)], "$primary", end=""), Content(f"  {words}\n")]
+            told += _cores(noderows.core_curves(history, self.size.width - _AROUND))
         self.query_one("#told", Static).update(Content("").join(told))
 
 
@@ -221,6 +224,15 @@ def _heading(text: str) -> Content:
 def _rows(rows: Iterable[tuple[str, str]], style: str = "", *, end: str = "\n") -> Iterable[Content]:
     """Names, dimmed, and what there is to say behind each."""
     return [Content.assemble((f"{name:<12}", "$dim"), (text, style), end) for name, text in rows]
+
+
+def _cores(lines: Iterable[Iterable[tuple[str, str, str]]]) -> Iterable[Content]:
+    """Each core's curve, under a heading of their own."""
+    for number, line in enumerate(lines):
+        if not number:
+            yield _heading("each core")
+        cells = [Content.assemble((name, "$dim"), (drawn, "$primary"), words) for name, drawn, words in line]
+        yield Content.assemble(Content("  ").join(cells), "\n")
 
 
 def node_row(app: WinslowApp, key: str) -> NodeRow:
