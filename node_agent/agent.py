@@ -75,7 +75,8 @@ class Identity:
 class Agent:
     """See the module. `run` ends only by cancellation, or by an error no restart of a part can heal.
 
-    `trusted` is set once the store is known to let one conditional write win; nothing is claimed before."""
+    `trusted` is set once the store is known to let one conditional write win; nothing is claimed before. `skew` tells
+    the seconds that this machine's clock is ahead of the store's, which people are shown and nothing is decided by."""
 
     def __init__(
         self,
@@ -90,6 +91,7 @@ class Agent:
         jitter: Callable[[], float],
         sampler: Sampler,
         secrets: tuple[str, ...],
+        skew: Callable[[], int | None],
         trusted: asyncio.Event,
     ) -> None:
         self.identity = identity
@@ -99,6 +101,7 @@ class Agent:
         self._clock = clock
         self._jitter = jitter
         self._sampler = sampler
+        self._skew = skew
         self._trusted = trusted
         self._notes: dict[str, str] = {}
         self._secrets = secrets
@@ -217,6 +220,7 @@ class Agent:
             reserved=self.reservations.all(),
             hold=self.bidding.hold,
             cached=self._fill.bytes,
+            skew=self._skew(),
             wall=self._clock.wall(),
             note="; ".join(self._notes.values()),
         )

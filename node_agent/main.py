@@ -130,6 +130,7 @@ async def _serve(config: Config, settings: AgentSettings, data: DataDirectory) -
             jitter=rng.random,
             sampler=sampler,
             secrets=vault.names(),
+            skew=store.skew,
             trusted=trusted,
             tools=lambda mirror, publish: Tools(
                 site=identity.site,

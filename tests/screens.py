@@ -349,13 +349,18 @@ def workspace(store: MemoryStore, project: str, n: int, files: Mapping[str, byte
 
 
 def node(
-    name: str, *runs: ActiveRun, presence: Presence = Presence.ONLINE, gpus: int = 0, note: str = ""
+    name: str,
+    *runs: ActiveRun,
+    presence: Presence = Presence.ONLINE,
+    gpus: int = 0,
+    note: str = "",
+    skew: int | None = None,
 ) -> NodeState:
     """A node of 16 cores and 64 GiB."""
     found = tuple(Gpu(uuid=f"GPU-{name}-{place}", name="RTX 4090", memory=24 * GIB) for place in range(gpus))
     return NodeState(
         node=name, node_uuid=f"uuid-{name}", instance="i", presence=presence, host=f"{name}.lab.example",
-        version="0.1.0", runtime=("docker",), labels=("fast-disk",) if gpus else (), runs=runs, note=note,
+        version="0.1.0", runtime=("docker",), labels=("fast-disk",) if gpus else (), runs=runs, note=note, skew=skew,
         cached=180 * GIB if runs else 0,
         reserved=tuple(
             Reservation(
@@ -509,9 +514,9 @@ def site() -> Site:
     client.pipelines.apply("name: hello\nstages:\n  - {name: hi, image: busybox}\n", source="hello.yaml")
     running = ActiveRun(project=ULM, run=3, attempt=1, stage="track", phase="run")
     made.nodes = {
-        "ws1": node("ws1"),
-        "ws2": node("ws2", running, gpus=2),
-        "ws3": node("ws3", presence=Presence.DRAINING, gpus=1),
+        "ws1": node("ws1", skew=0),
+        "ws2": node("ws2", running, gpus=2, skew=-1),
+        "ws3": node("ws3", presence=Presence.DRAINING, gpus=1, skew=48),
         "ws4": node("ws4", presence=Presence.OFFLINE, note="gone since Tuesday"),
     }
     made.samples = {"ws1": sample(4), "ws2": sample(71, gpus=2), "ws3": sample(12, gpus=1)}

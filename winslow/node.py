@@ -111,6 +111,7 @@ class NodeState(_Model):
     reserved: tuple[Reservation, ...] = ()
     hold: Hold | None = None
     cached: int | None = None  # bytes in its file cache; None where it does not say
+    skew: int | None = None  # seconds its clock is ahead of the store's; None where it does not know
     wall: str = ""  # RFC 3339, UTC
     note: str = ""  # a sentence when something is wrong, for example "store away: 2 results wait"
 

@@ -23,6 +23,7 @@ COLUMNS = (
     Column("DISK", 11, rank=2),
     Column("RUNS", 19, grow=3, rank=5),
     Column("AGE", 5, align="right", rank=2),
+    Column("SKEW", 6, align="right", rank=1),
     Column("VERSION", 7, rank=0),
 )
 FIELDS = ("node", "state", "label", "run")
@@ -75,6 +76,7 @@ class NodeRow:
             Cell(f"r{rate(point.disk_read)} w{rate(point.disk_write)}" if point else "", dim=True),
             Cell(terminal_text.line(runs or state.note), dim=not runs),
             Cell(_age(self.age), dim=True),
+            _skew(state.skew),
             Cell(terminal_text.line(state.version), dim=True),
         )
 
@@ -94,6 +96,13 @@ def _age(age: float | None) -> str:
     return f"{age:.0f}s" if age < 100 else duration(age)
 
 
+def _skew(skew: int | None) -> Cell:
+    """A clock that is off stands out; also without colours, where it alone is not dimmed."""
+    if skew is None or abs(skew) < wording.CLOCK_OFF:
+        return Cell(wording.skew_told(skew) if skew is not None else "", dim=True)
+    return Cell(wording.skew_told(skew), state=FULL)
+
+
 def curve(values: Sequence[float], width: int, *, top: float) -> str:
     """The newest `width` values as one line of blocks; `top` is a full one."""
     shown = values[-width:]
@@ -107,6 +116,7 @@ def facts(state: NodeState) -> list[tuple[str, str]]:
     told = [
         ("state", state.presence.value),
         ("host", state.host),
+        ("clock", wording.clock_told(state.skew) if state.skew is not None else ""),
         ("version", state.version),
         ("runtime", ", ".join(state.runtime)),
         ("cores", f"{free.cpus:g} of {hardware.cpus:g} free  {hardware.cpu_model}"),

@@ -31,6 +31,24 @@ def time_left(seconds: float) -> str:
     return f"{hours}h{minutes % 60:02}" if hours < 100 else f"{min(hours // 24, 999)}d{hours % 24:02}h"
 
 
+CLOCK_OFF = 5
+"""Seconds between a node's clock and the store's from which on a person is told to set it."""
+
+
+def clock_told(skew: int) -> str:
+    """A node's clock that is `skew` seconds ahead of the store's, in words."""
+    if not skew:
+        return "as the store's"
+    side = "ahead of" if skew > 0 else "behind"
+    return f"{lasting(abs(skew))} {side} the store's" + (": set it (NTP)" if abs(skew) >= CLOCK_OFF else "")
+
+
+def skew_told(skew: int) -> str:
+    """The same in a column: `0s`, `+48s`, `-3h12`."""
+    sign = "+" if skew > 0 else "-" if skew else ""
+    return sign + time_left(abs(skew))
+
+
 def _two(large: int, its_unit: str, small: int, other_unit: str) -> str:
     return f"{large} {its_unit}" + (f" {small} {other_unit}" if small else "")
 

@@ -51,7 +51,7 @@ SCREENS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "explain": ((*(("j",) * 2), "w"), ("why", "none free")),
     "delete": (("D",), ("Delete b10-night-d2aa", "type B10 by night to go on", "No", "Yes")),
     "nodes": (("2",), ("● online", "◐ draining", "✗ offline", "gone since Tuesday")),
-    "node": (("2", "j", "enter"), ("Ryzen 9 7950X", "180 GiB", "the last ten minutes")),
+    "node": (("2", "j", "enter"), ("Ryzen 9 7950X", "1 s behind", "180 GiB", "71 °C")),
     "files": (("3",), ("models/", "ulm/", "readme.txt")),
     "pipelines": (("4", "j"), ("traffic", "who drives where")),
     "pipeline-change": (("4", "j", "d"), ("0.35", "0.4")),

@@ -81,6 +81,13 @@ class S3Store:
         """Close the pooled connections."""
         self._wire.http.clear()
 
+    def skew(self) -> int | None:
+        """Whole seconds that this machine's clock is ahead of the store's, by its last answer; None before one.
+
+        An answer tells whole seconds and takes its time: one or two mean nothing."""
+        off = self._wire.skew
+        return round(off.total_seconds()) if off is not None else None
+
     def ensure_bucket(self) -> None:
         """Create the bucket where it is missing (for an embedded site; elsewhere the operator makes it)."""
         answer = self._wire.call("PUT")

@@ -34,6 +34,7 @@ have to be away within one, which a slow link never manages."""
 SKEW_NAMED = timedelta(
     minutes=5
 )  # a refusal is put down to the clock from here on; stores tolerate 15 minutes
+_HALF_A_SECOND = timedelta(seconds=0.5)  # what a Date, in whole seconds, leaves out on average
 RETRIES = 3  # of a read, beyond the first try
 _NO_ANSWER = frozenset({408, 429, 500, 502, 503, 504})
 _CLOCK_CODES = frozenset({"RequestTimeTooSkewed", "RequestExpired", "ExpiredToken"})
@@ -109,9 +110,19 @@ class Wire:
         self._now = now
         self._sleep = sleep
         self._rng = rng or random.Random()  # noqa: S311  spreads retries, keeps no secret
+        self._heard: tuple[str, datetime] | None = None  # the last answer's Date, and when it came
 
     def __str__(self) -> str:
         return f"store {self.address}"
+
+    @property
+    def skew(self) -> timedelta | None:
+        """How far this machine's clock is ahead of the store's, to a second or so, by the last answer; None where none
+        told the time."""
+        if self._heard is None:
+            return None
+        off = _skew(*self._heard)
+        return off - _HALF_A_SECOND if off is not None else None
 
     def call(
         self,
@@ -176,6 +187,7 @@ class Wire:
                 preload_content=False,
                 redirect=False,
             )
+            self._heard = response.headers.get("Date", ""), self._now()
             yield response
             response.drain_conn()
             read = True

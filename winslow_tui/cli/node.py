@@ -97,6 +97,7 @@ def _note(state: NodeState, wish: WishNotice | None) -> str:
 
 def _show(state: NodeState, wish: WishNotice | None, usage: Any) -> None:
     from winslow.placement import size_text
+    from winslow_tui.wording import clock_told
 
     hardware, free = state.hardware, state.free
     put_fields(
@@ -105,6 +106,7 @@ def _show(state: NodeState, wish: WishNotice | None, usage: Any) -> None:
             "presence": state.presence.value,
             "note": _note(state, wish),
             "host": state.host,
+            "clock": clock_told(state.skew) if state.skew is not None else "",
             "version": state.version,
             "runtime": ", ".join(state.runtime),
             "kept free for": f"{state.hold.project} #{state.hold.run}" if state.hold else "",
