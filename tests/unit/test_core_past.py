@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
 import pytest
 
 from broker import codec, topics
+from broker.codec import Payload
+from node_agent.hardware import Sampler
+from node_agent.sampling import sampling
 from tests import screens
 from winslow.core_past import CorePast
-from winslow.metrics import CORE_POINTS, MOST_CORES, HistoryPoint, NodeHistory, thin
+from winslow.metrics import CORE_POINTS, MOST_CORES, HistoryPoint, NodeHistory, NodeSample, thin
 from winslow_tui import noderows
 
 TOPIC = topics.NodeHistory(node="ws1")
@@ -50,6 +59,37 @@ def test_the_past_of_the_most_cores_adds_four_kib_to_a_message() -> None:
     sent = codec.encode(TOPIC, history).data
     assert codec.decode(TOPIC, sent) == history
     assert len(sent) - len(codec.encode(TOPIC, without).data) <= 4 << 10
+
+
+async def test_an_agent_tells_the_past_of_this_machines_cores(tmp_path: Path) -> None:
+    told: dict[type[Payload], Payload] = {}
+    both = asyncio.Event()
+
+    def publish(_topic: topics.Topic, payload: Payload | None) -> None:
+        assert payload is not None
+        told[type(payload)] = payload
+        if len(told) == 2:
+            both.set()
+
+    with ThreadPoolExecutor(1) as executor:
+        working = asyncio.create_task(
+            sampling(
+                node="ws1",
+                sampler=Sampler(tmp_path, clock=time.monotonic),
+                publish=publish,
+                executor=executor,
+                monotonic=time.monotonic,
+            )
+        )
+        async with asyncio.timeout(60.0):
+            await both.wait()
+        working.cancel()
+        with suppress(asyncio.CancelledError):
+            await working
+    sample, history = told[NodeSample], told[NodeHistory]
+    assert isinstance(sample, NodeSample) and isinstance(history, NodeHistory)
+    assert history.cores == tuple((round(cpu),) for cpu in sample.cpus[:MOST_CORES])
+    assert history.cores
 
 
 def test_a_history_of_an_older_agent_has_no_cores() -> None:
