@@ -19,6 +19,8 @@ COLUMNS = (
     Column("CPU", 10, rank=7),
     Column("MEMORY", 10, rank=6),
     Column("GPU", 7, grow=1, rank=5),
+    Column("GPU MEM", 7, grow=1, rank=1),
+    Column("°C", 5, rank=0),
     Column("NET", 13, rank=3),
     Column("DISK", 11, rank=2),
     Column("RUNS", 19, grow=3, rank=5),
@@ -64,6 +66,7 @@ class NodeRow:
         runs = ", ".join(f"{run.project}#{run.run}" for run in state.runs)
         memory = 100 * sample.memory / sample.memory_total if sample and sample.memory_total else None
         point = sample.point() if sample else None
+        gpus = sample.gpus if sample else ()
         return (
             Cell(terminal_text.line(state.node)),
             Cell(f"{sign} {state.presence.value}", state=style),
@@ -71,7 +74,9 @@ class NodeRow:
             Cell(bar(memory, 5), state=BUSY if memory < TIGHT else FULL)
             if memory is not None
             else Cell("-", dim=True),
-            Cell(" ".join(f"{gpu.percent:.0f}%" for gpu in sample.gpus) if sample and sample.gpus else "-"),
+            Cell(" ".join(f"{gpu.percent:.0f}%" for gpu in gpus) or "-"),
+            Cell(" ".join(rate(gpu.memory) for gpu in gpus), dim=True),
+            Cell(" ".join("-" if gpu.temperature is None else f"{gpu.temperature:.0f}" for gpu in gpus)),
             Cell(f"↓{rate(point.net_in)} ↑{rate(point.net_out)}" if point else "", dim=True),
             Cell(f"r{rate(point.disk_read)} w{rate(point.disk_write)}" if point else "", dim=True),
             Cell(terminal_text.line(runs or state.note), dim=not runs),

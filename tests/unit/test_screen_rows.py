@@ -169,9 +169,9 @@ def test_bars_have_one_width(percent: float) -> None:
 def test_a_node_with_and_without_a_sample() -> None:
     busy = screens.node("ws2", ActiveRun(project="ulm", run=3, attempt=1, stage="track"), gpus=1)
     cells = [cell.text for cell in NodeRow(busy, screens.sample(50, gpus=1), 3.0).cells()]
-    assert cells[0] == "ws2" and cells[1] == "● online" and "88%" in cells[4] and "ulm#3" in cells[7]
+    assert cells[0] == "ws2" and cells[1] == "● online" and "88%" in cells[4] and "ulm#3" in cells[9]
     bare = NodeRow(screens.node("ws4", presence=Presence.OFFLINE, note="gone")).cells()
-    assert [cell.text for cell in bare[1:4]] == ["✗ offline", "-", "-"] and bare[7] == Cell("gone", dim=True)
+    assert [cell.text for cell in bare[1:4]] == ["✗ offline", "-", "-"] and bare[9] == Cell("gone", dim=True)
 
 
 @pytest.mark.parametrize(
@@ -199,6 +199,18 @@ def test_curves_of_a_history_that_is_empty_or_whole() -> None:
     drawn = noderows.curves(screens.history(gpus=2), 40)
     assert [name for name, _, _ in drawn][-2:] == ["gpu 0", "gpu 1"]
     assert {len(curve) for _, curve, _ in drawn} == {40}
+
+
+def test_a_nodes_row_has_each_gpus_load_memory_and_temperature() -> None:
+    silent = screens.sample(71, gpus=2).gpus[1].model_copy(update={"temperature": None, "memory": 512 << 20})
+    sample = screens.sample(71, gpus=2)
+    sample = sample.model_copy(update={"gpus": (sample.gpus[0], silent)})
+    cells = NodeRow(screens.node("ws2", gpus=2), sample).cells()
+    shown = {column.label: cell.text for column, cell in zip(noderows.COLUMNS, cells, strict=True)}
+    assert (shown["GPU"], shown["GPU MEM"], shown["°C"]) == ("88% 88%", "19G 512M", "71 -")
+    bare = NodeRow(screens.node("ws1"), screens.sample(4)).cells()
+    shown = {column.label: cell.text for column, cell in zip(noderows.COLUMNS, bare, strict=True)}
+    assert (shown["GPU"], shown["GPU MEM"], shown["°C"]) == ("-", "", "")
 
 
 # -- the site as it is known
