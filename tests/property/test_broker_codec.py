@@ -80,6 +80,18 @@ def exchanges(draw: st.DrawFn) -> tuple[topics.Topic, codec.Payload]:
                 runs=st.tuples(
                     st.builds(node.ActiveRun, project=names, run=numbers, attempt=numbers, stage=names)
                 ),
+                reserved=st.tuples(
+                    st.builds(
+                        node.Reservation,
+                        project=names,
+                        run=numbers,
+                        attempt=numbers,
+                        cpus=amounts,
+                        memory=sizes,
+                    )
+                ),
+                cached=st.none() | sizes,
+                skew=st.none() | st.integers(-(10**9), 10**9),
                 note=texts,
             )
         case topics.NodeMetrics():
@@ -94,7 +106,10 @@ def exchanges(draw: st.DrawFn) -> tuple[topics.Topic, codec.Payload]:
             )
         case topics.NodeHistory():
             payload = st.builds(
-                metrics.NodeHistory, memory_total=sizes, points=st.lists(points, max_size=5).map(tuple)
+                metrics.NodeHistory,
+                memory_total=sizes,
+                points=st.lists(points, max_size=5).map(tuple),
+                cores=st.lists(st.lists(st.integers(0, 100), max_size=5).map(tuple), max_size=5).map(tuple),
             )
         case topics.Stats():
             payload = st.builds(metrics.ContainerSample, at=st.floats(-1e9, 1e9), cpus=amounts, memory=sizes)
