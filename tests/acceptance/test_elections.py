@@ -67,6 +67,9 @@ def test_a_stage_goes_where_its_input_is_cached(fleet: Fleet) -> None:
     assert first.state is RunState.SUCCEEDED, first.detail
     home = _won(first)
     assert _bids(first)[home].parts["fetch"] == pytest.approx(_CLIP_BYTES / 100e6, abs=0.001)
+    wait_until(
+        lambda: (fleet.nodes()[home].cached or 0) >= _CLIP_BYTES, seconds=PATIENCE, what="the cache's bytes"
+    )
     for _ in range(2):
         project = fleet.start(stage)
         run = fleet.wait_idle(project).runs[0]

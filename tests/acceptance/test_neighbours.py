@@ -115,7 +115,10 @@ def test_a_node_remembers_what_it_gave_away(fleet: Fleet) -> None:
     waiting = fleet.start(Stage("echo next", cpus=1.0))
     agent.offline()
     agent.start().online()
-    assert fleet.nodes()["ws1"].free.cpus == 0.0
+    node = fleet.nodes()["ws1"]
+    assert node.free.cpus == 0.0
+    assert [(each.project, each.run, each.cpus) for each in node.reserved] == [(project, 1, 1.0)]
+    assert node.skew is not None  # it has asked the store before it takes part
     assert fleet.run(waiting).state is RunState.QUEUED
     fleet.go(project)
     fleet.wait_state(project, RunState.SUCCEEDED)
