@@ -26,7 +26,7 @@ from tests.services.engine import import_busybox, running_engine, start_engine
 from winslow import config
 from winslow.project import RunState
 from winslow_tui.cli.up import wait_ready
-from winslow_tui.client import Client
+from winslow_tui.facade.client import Client
 from winslow_tui.site import Site
 
 MOST_RATIO, MOST_P50, MOST_P99 = 1.5, 0.030, 0.250

@@ -20,8 +20,8 @@ from winslow.store import layout
 from winslow.store.pipelines import PipelineHead
 from winslow.store.port import ObjectStore
 from winslow.workspace import Manifest
-from winslow_tui.transfers import Transfer
-from winslow_tui.unfinished import Errand
+from winslow_tui.program.transfers import Transfer
+from winslow_tui.program.unfinished import Errand
 
 KNOWN = (
     "[red]x[/]", "[/foo]", "[@click=app.quit]quit[/]", "[link=http://x]y[/link]", "$primary", "\\[b]",

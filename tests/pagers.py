@@ -8,7 +8,7 @@ from types import TracebackType
 
 import pytest
 
-from winslow_tui.app import WinslowApp
+from winslow_tui.program.app import WinslowApp
 
 _PROGRAM = """\
 #!/bin/sh

@@ -29,16 +29,17 @@ from winslow.errors import WinslowError
 from winslow.lifecycle import ProjectState, state_of
 from winslow.project import Project
 from winslow.store.files import Upload
-from winslow_tui import demo, filing
-from winslow_tui.changes import Changes
+from winslow_tui import demo
 from winslow_tui.cli.up import say, wait_ready
-from winslow_tui.client import Client
+from winslow_tui.facade import filing
+from winslow_tui.facade.changes import Changes
+from winslow_tui.facade.client import Client
 from winslow_tui.site import Site
 
 if TYPE_CHECKING:
     from textual.pilot import Pilot
 
-    from winslow_tui.app import WinslowApp
+    from winslow_tui.program.app import WinslowApp
 
 SIZE = (126, 30)
 FOLDER = Path(__file__).parent.parent / "docs" / "pictures"
@@ -143,8 +144,8 @@ class Story:
 
 async def take(story: Story, site: Config, *, under_way: bool) -> None:
     """The pictures of what is under way, or of what is over, one after the other."""
-    from winslow_tui.app import WinslowApp
-    from winslow_tui.surroundings import Surroundings
+    from winslow_tui.program.app import WinslowApp
+    from winslow_tui.program.surroundings import Surroundings
 
     with tempfile.TemporaryDirectory() as state:
         app = WinslowApp(lambda: site, around=Surroundings(person=f"{PERSON}@lab", state=Path(state)))

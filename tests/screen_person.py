@@ -9,7 +9,7 @@ from textual.pilot import Pilot
 
 from tests import screens
 from winslow.project import Project
-from winslow_tui.app import WinslowApp
+from winslow_tui.program.app import WinslowApp
 from winslow_tui.screens.project import ProjectScreen
 from winslow_tui.widgets.table import VirtualTable
 

@@ -17,7 +17,7 @@ from winslow.config import Config
 from winslow.store.memory import MemoryStore
 from winslow.store.port import ObjectInfo
 from winslow_tui.cli.screen import screen
-from winslow_tui.client import Client
+from winslow_tui.facade.client import Client
 
 
 class Silent(MemoryStore):

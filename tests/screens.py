@@ -38,16 +38,16 @@ from winslow.store import layout
 from winslow.store.memory import MemoryStore
 from winslow.workspace import Entry, EntryType, Manifest
 from winslow.workspace import encode as encode_manifest
-from winslow_tui.activity import About, Subject
-from winslow_tui.activity import Entry as Happened
-from winslow_tui.activityfeed import ActivityFeed
-from winslow_tui.app import WinslowApp
-from winslow_tui.client import Client
-from winslow_tui.link import Link
-from winslow_tui.sitewatch import Server, SiteWatch
-from winslow_tui.surroundings import Surroundings
-from winslow_tui.transfers import State, Transfer
-from winslow_tui.unfinished import Direction, Errand
+from winslow_tui.facade.activity import About, Subject
+from winslow_tui.facade.activity import Entry as Happened
+from winslow_tui.facade.client import Client
+from winslow_tui.facade.link import Link
+from winslow_tui.program.activityfeed import ActivityFeed
+from winslow_tui.program.app import WinslowApp
+from winslow_tui.program.sitewatch import Server, SiteWatch
+from winslow_tui.program.surroundings import Surroundings
+from winslow_tui.program.transfers import State, Transfer
+from winslow_tui.program.unfinished import Direction, Errand
 
 CONFIG = Config(
     settings=Settings(

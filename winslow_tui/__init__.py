@@ -1,1 +1,1 @@
-"""The user's side: one facade (`client.Client`) under the command line and, later, the full-screen program."""
+"""The user's side: one facade (`facade.client.Client`) under the command line and the full-screen program."""

@@ -21,8 +21,8 @@ from winslow import address, terminal_text
 from winslow.config import Config
 from winslow.errors import WinslowError
 from winslow.project import Project, RunState
-from winslow_tui.client import Client
-from winslow_tui.watching import Board, watch
+from winslow_tui.facade.client import Client
+from winslow_tui.shown.watching import Board, watch
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "traffic"
 IMAGE = "winslow-traffic:1"
@@ -171,7 +171,7 @@ def synthetic_clip(means: Means, say: Say) -> Materials:
 def prepare(client: Client, materials: Materials, means: Means, say: Say) -> list[Project]:
     """Apply the pipeline, upload what is there, create a project per clip; each as a person would."""
     from winslow.store.files import Upload
-    from winslow_tui import filing
+    from winslow_tui.facade import filing
 
     text = (example() / "pipeline.yaml").read_text()
     definition, revision = client.pipelines.apply(text, source="examples/traffic/pipeline.yaml")
@@ -216,7 +216,7 @@ def run(
 
 def summarise(client: Client, projects: list[Project], directory: Path, say: Say) -> bool:
     """Print what came out, fetch the results below `directory`; True when every project succeeded."""
-    from winslow_tui import filing
+    from winslow_tui.facade import filing
 
     for project in projects:
         say(f"\n{project.name} ({project.id})")

@@ -19,7 +19,7 @@ def program(config: Config, report: Path) -> None:
     """Run it until the person leaves; then `report` has each beat and how late it was, in seconds of the monotonic
     clock. SIGUSR1 ends the beat, so that what follows can be idle."""
     screen.profile()
-    from winslow_tui import app
+    from winslow_tui.program import app
 
     class Measured(app.WinslowApp):
         beats: list[tuple[float, float]]

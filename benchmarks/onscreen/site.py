@@ -26,8 +26,8 @@ from winslow.pipeline import parse
 from winslow.project import Project
 from winslow.store import layout
 from winslow.store.embedded import EmbeddedStore
-from winslow_tui import live
-from winslow_tui.client import Client
+from winslow_tui.facade import live
+from winslow_tui.facade.client import Client
 
 PROJECT = "bench-aaaa"  # the one whose log is read
 RARE = "needle-in-a-haystack"

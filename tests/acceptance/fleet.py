@@ -39,8 +39,8 @@ from winslow.store.daemon import Daemon
 from winslow.store.s3 import S3Store
 from winslow.store.wishes import Wishes
 from winslow.workspace import Manifest, decode, unquote_path
-from winslow_tui import live
-from winslow_tui.client import Client
+from winslow_tui.facade import live
+from winslow_tui.facade.client import Client
 
 T = TypeVar("T")
 MIB = 1 << 20

@@ -19,8 +19,8 @@ from tests.services.eavesdropper import eavesdropper
 from tests.services.waiting import wait_until
 from winslow.errors import NotFound
 from winslow.project import Reason, Run, RunState
-from winslow_tui.changes import Changes
-from winslow_tui.explanation import explain
+from winslow_tui.facade.changes import Changes
+from winslow_tui.shown.explanation import explain
 
 RUNTIMES = ("docker", "process")
 FOR_EVER = "while :; do sleep 0.05; done"

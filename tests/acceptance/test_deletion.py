@@ -20,9 +20,9 @@ from winslow import address
 from winslow.lifecycle import ProjectState, state_of
 from winslow.project import RunState, Tombstone
 from winslow.store import layout
-from winslow_tui import workspace_editing
-from winslow_tui.activity import Wanted
-from winslow_tui.changes import Changes
+from winslow_tui.facade import workspace_editing
+from winslow_tui.facade.activity import Wanted
+from winslow_tui.facade.changes import Changes
 
 WAIT = waiting_lines(5, 5)[0]
 LEAVE = "echo x > $WINSLOW_DIR_OUTPUT/x; echo y > $WINSLOW_DIR_WORKSPACE/y"

@@ -13,7 +13,7 @@ from tests.services.waiting import wait_until
 from winslow.placement import LOAD_SECONDS
 from winslow.project import BidRecord, Run, RunState
 from winslow.store import layout
-from winslow_tui.explanation import explain
+from winslow_tui.shown.explanation import explain
 
 _CLIP_BYTES = 96 * MIB
 

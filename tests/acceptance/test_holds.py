@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.acceptance.fleet import PATIENCE, Fleet, Stage, waiting_lines
 from tests.services.waiting import wait_until
 from winslow.project import RunState
-from winslow_tui.explanation import explain
+from winslow_tui.shown.explanation import explain
 
 
 def test_a_node_is_kept_free_for_what_has_waited_long_and_says_so(fleet: Fleet) -> None:

@@ -14,8 +14,8 @@ from tests.acceptance.fleet import PATIENCE, Fleet, Stage
 from tests.services.waiting import wait_until
 from winslow.project import RunState
 from winslow.store import layout
-from winslow_tui.changes import Changes
 from winslow_tui.cli.main import run
+from winslow_tui.facade.changes import Changes
 
 FIRST = "cd $WINSLOW_DIR_WORKSPACE; echo kept > kept; echo gone > gone; mkdir sub; echo s > sub/s"
 HOSTILE = "new\nline\x1b[31m"

@@ -11,7 +11,7 @@ from tests.services.waiting import wait_until
 from winslow.node import NodeState, Presence
 from winslow.project import RunState
 from winslow.store import layout
-from winslow_tui.explanation import explain
+from winslow_tui.shown.explanation import explain
 
 
 @pytest.fixture(scope="module")

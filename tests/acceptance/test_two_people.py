@@ -17,8 +17,8 @@ from tests.acceptance.people import Answer, Person
 from tests.integration.test_cli_commands import Shell
 from winslow.errors import WinslowError
 from winslow.project import Project, RunState
-from winslow_tui.client import Client
-from winslow_tui.link import Link
+from winslow_tui.facade.client import Client
+from winslow_tui.facade.link import Link
 
 ROUNDS = 32
 PEOPLE = ("anna", "ben", "cleo", "dan", "eva", "fay")

@@ -27,10 +27,10 @@ from winslow.events import CommentChanged
 from winslow.node import NodeState, Presence
 from winslow.node_wish import DrainWished
 from winslow.store.wishes import Wishes
-from winslow_tui import activity_stream
-from winslow_tui.activity import About, Entry, Subject, Wanted
-from winslow_tui.activity_stream import Stream
-from winslow_tui.client import Client
+from winslow_tui.facade import activity_stream
+from winslow_tui.facade.activity import About, Entry, Subject, Wanted
+from winslow_tui.facade.activity_stream import Stream
+from winslow_tui.facade.client import Client
 
 PIPELINE = "name: traffic\nstages:\n  - {name: detect, image: img}\n"
 DEADLINE = 60.0

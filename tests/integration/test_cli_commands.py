@@ -24,9 +24,9 @@ from winslow.metrics import HistoryPoint, NodeHistory
 from winslow.node import FreeResources, Hardware, NodeState, Presence
 from winslow.project import BidRecord, Manifests, Reason, Tombstone
 from winslow.store import layout
-from winslow_tui import live
 from winslow_tui.cli import main
-from winslow_tui.client import Client
+from winslow_tui.facade import live
+from winslow_tui.facade.client import Client
 
 PIPELINE = """# kept as it is
 name: traffic

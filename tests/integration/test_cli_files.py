@@ -20,7 +20,7 @@ from tests.services.waiting import wait_until
 from winslow import config
 from winslow.logs import Record, RunEvent, encode, encode_event
 from winslow.store import layout
-from winslow_tui import live
+from winslow_tui.facade import live
 
 BIG = 20 << 20  # more than one PUT and one range
 
@@ -162,7 +162,7 @@ class Following:
     def _run(self, project: str) -> None:
         import asyncio
 
-        from winslow_tui.logview import follow
+        from winslow_tui.logs.logview import follow
 
         show: Callable[..., None] = lambda line: self.lines.append(line.data.decode())  # noqa: E731
         asyncio.run(follow(self.client, project, 1, stream=None, tail=None, show=show))

@@ -21,7 +21,7 @@ from winslow.node import NodeState, Presence
 from winslow.store import layout
 from winslow.store.port import ObjectStore
 from winslow.workspace import EntryType
-from winslow_tui import livefiles
+from winslow_tui.facade import livefiles
 
 DEADLINE = 60.0
 Answer = Callable[[FilesRequest], Sequence[FilesReply]]

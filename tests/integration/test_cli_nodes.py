@@ -19,8 +19,8 @@ from winslow.node_wish import NodeWish, Returned
 from winslow.project import Reason, RunState
 from winslow.store import layout
 from winslow.store.wishes import Wishes
-from winslow_tui import live
-from winslow_tui.waiting import OutOfReach
+from winslow_tui.facade import live
+from winslow_tui.facade.waiting import OutOfReach
 
 
 @pytest.fixture

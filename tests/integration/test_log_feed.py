@@ -19,11 +19,11 @@ from tests.conftest import BrokerFactory, StoreFactory
 from tests.stored_logs import ATTEMPT, PROJECT, RUN, at
 from tests.stores import connected
 from winslow.config import BrokerSettings, Config, Settings
-from winslow_tui import live
-from winslow_tui.client import Client
-from winslow_tui.logfeed import LogFeed
-from winslow_tui.logscan import Scan, Wanted
-from winslow_tui.sitewatch import SiteWatch
+from winslow_tui.facade import live
+from winslow_tui.facade.client import Client
+from winslow_tui.logs.logscan import Scan, Wanted
+from winslow_tui.program.logfeed import LogFeed
+from winslow_tui.program.sitewatch import SiteWatch
 
 DEADLINE = 120.0
 

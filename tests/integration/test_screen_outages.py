@@ -24,15 +24,15 @@ from tests.faults.link import Link
 from tests.screen_person import Patient
 from tests.services.servers import BrokerService, StoreService
 from winslow.config import Config, load
-from winslow_tui import live
-from winslow_tui.app import WinslowApp
-from winslow_tui.changes import Changes
-from winslow_tui.client import Client
+from winslow_tui.facade import live
+from winslow_tui.facade.changes import Changes
+from winslow_tui.facade.client import Client
+from winslow_tui.program.app import WinslowApp
+from winslow_tui.program.sitewatch import SiteWatch
+from winslow_tui.program.surroundings import Surroundings
 from winslow_tui.screens.base import SiteScreen
 from winslow_tui.screens.command import CommandLine
 from winslow_tui.screens.help import Help
-from winslow_tui.sitewatch import SiteWatch
-from winslow_tui.surroundings import Surroundings
 from winslow_tui.widgets.frame import Line
 
 HELLO = "name: hello\nstages:\n  - {name: hi, image: busybox}\n"

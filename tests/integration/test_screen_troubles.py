@@ -26,11 +26,11 @@ from tests.services.servers import BrokerService, StoreService
 from winslow.config import load
 from winslow.store import layout
 from winslow.store.daemon import LOOPBACK, Daemon, free_ports
-from winslow_tui.app import WinslowApp
 from winslow_tui.cli import main
-from winslow_tui.client import Client
-from winslow_tui.sitewatch import SiteWatch
-from winslow_tui.surroundings import Surroundings
+from winslow_tui.facade.client import Client
+from winslow_tui.program.app import WinslowApp
+from winslow_tui.program.sitewatch import SiteWatch
+from winslow_tui.program.surroundings import Surroundings
 
 HELLO = "name: hello\nstages:\n  - {name: hi, image: busybox}\n"
 

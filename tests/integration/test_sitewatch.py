@@ -21,10 +21,10 @@ from tests.services.waiting import wait_until
 from winslow.config import BrokerSettings, Config, Settings
 from winslow.node import NodeState, Presence
 from winslow.store.memory import MemoryStore
-from winslow_tui import live
-from winslow_tui.client import Client
-from winslow_tui.sitemodel import SiteModel
-from winslow_tui.sitewatch import SiteWatch
+from winslow_tui.facade import live
+from winslow_tui.facade.client import Client
+from winslow_tui.program.sitemodel import SiteModel
+from winslow_tui.program.sitewatch import SiteWatch
 
 
 class Watched:
@@ -196,7 +196,7 @@ def test_a_store_that_says_nothing_is_away_until_it_speaks(
 ) -> None:
     from winslow.store.port import Blob
 
-    monkeypatch.setattr("winslow_tui.sitewatch.SILENT_SECONDS", 0.1)
+    monkeypatch.setattr("winslow_tui.program.sitewatch.SILENT_SECONDS", 0.1)
     speaks = threading.Event()
 
     class Silent(MemoryStore):
@@ -220,7 +220,7 @@ def test_a_store_that_says_nothing_is_away_until_it_speaks(
 def test_a_node_that_was_forgotten_meanwhile_is_dropped_once_all_have_had_time_to_come_back(
     mosquitto_broker: BrokerService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("winslow_tui.sitewatch.SETTLED_SECONDS", 0.2)
+    monkeypatch.setattr("winslow_tui.program.sitewatch.SETTLED_SECONDS", 0.2)
     whole = config_of(mosquitto_broker.url)
     gone, here = (topics.NodeState(node=name) for name in ("gone", "here"))
     with closing(Link(mosquitto_broker.url)) as line:

@@ -27,9 +27,9 @@ from winslow.store.patience import Patience
 from winslow.store.pipelines import Pipelines
 from winslow.store.s3 import S3Store
 from winslow.store.wishes import Wishes
-from winslow_tui.changes import Changes
-from winslow_tui.client import Client
-from winslow_tui.link import Link
+from winslow_tui.facade.changes import Changes
+from winslow_tui.facade.client import Client
+from winslow_tui.facade.link import Link
 
 SEEDS = 50
 Story = Callable[[Client, str], Iterator[object]]

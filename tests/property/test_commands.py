@@ -34,9 +34,9 @@ from winslow.store.documents import Documents
 from winslow.store.memory import MemoryStore
 from winslow.store.pipelines import Pipelines
 from winslow.store.wishes import Wishes
-from winslow_tui.changes import Changes
-from winslow_tui.client import Client
-from winslow_tui.link import Link
+from winslow_tui.facade.changes import Changes
+from winslow_tui.facade.client import Client
+from winslow_tui.facade.link import Link
 
 SEEDS = 1000
 COMMANDS = 24

@@ -107,9 +107,9 @@ def _connect(patch: pytest.MonkeyPatch, site: screens.Site, folder: Path) -> Non
     patch.setenv("WINSLOW_STORE_URL", "http://store.example:9000/winslow")
     patch.setenv("WINSLOW_BROKER_URL", "mqtt://127.0.0.1:1")
     patch.setattr("winslow.store.s3.S3Store", lambda _config, **_: site.store)
-    patch.setattr("winslow_tui.live.retained", retained)
+    patch.setattr("winslow_tui.facade.live.retained", retained)
     for tells in ("answer", "publish", "clear"):
-        patch.setattr(f"winslow_tui.live.{tells}", lambda *_: None)
+        patch.setattr(f"winslow_tui.facade.live.{tells}", lambda *_: None)
 
 
 def _printed(arguments: list[str]) -> str:

@@ -19,8 +19,8 @@ from tests.hostile import Texts
 from tests.snapshot.test_screens import PROJECT, SCREENS
 from winslow.config import Config
 from winslow.errors import InvalidInput
-from winslow_tui.app import WinslowApp
-from winslow_tui.sitewatch import Server
+from winslow_tui.program.app import WinslowApp
+from winslow_tui.program.sitewatch import Server
 from winslow_tui.widgets.table import GAP, VirtualTable
 
 SIZE = (100, 30)

@@ -15,7 +15,7 @@ from tests.stored_logs import ATTEMPT, PROJECT, RUN, archive, event, line
 from winslow.logs import encode_event
 from winslow.store import layout
 from winslow.store.memory import MemoryStore
-from winslow_tui.loglines import LogLines
+from winslow_tui.logs.loglines import LogLines
 from winslow_tui.widgets.logview import LogView
 
 WIDTH, HEIGHT = 61, 17

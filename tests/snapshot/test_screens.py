@@ -19,9 +19,9 @@ from textual.widgets import Input
 
 from broker import topics
 from tests import screens
-from winslow_tui.app import WinslowApp
-from winslow_tui.sitewatch import Server
-from winslow_tui.themes import DARK, LIGHT, MONOCHROME
+from winslow_tui.program.app import WinslowApp
+from winslow_tui.program.sitewatch import Server
+from winslow_tui.program.themes import DARK, LIGHT, MONOCHROME
 
 RECORDED = (3, 11)
 SIZES = {"80x24": (80, 24), "140x45": (140, 45)}

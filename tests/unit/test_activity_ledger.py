@@ -9,8 +9,8 @@ from broker.codec import Payload
 from broker.session import Received
 from broker.topics import Topic
 from winslow.node import NodeState, Presence
-from winslow_tui.activity import About, Entry, Subject
-from winslow_tui.activity_stream import Ledger
+from winslow_tui.facade.activity import About, Entry, Subject
+from winslow_tui.facade.activity_stream import Ledger
 
 PROJECT = Subject(About.PROJECT, "p-a")
 

@@ -16,7 +16,7 @@ from winslow.store.documents import Documents
 from winslow.store.memory import MemoryStore
 from winslow.store.pipelines import Pipelines
 from winslow.store.wishes import Wishes
-from winslow_tui.activity import About, Entry, SiteActivity, Subject, Wanted
+from winslow_tui.facade.activity import About, Entry, SiteActivity, Subject, Wanted
 
 TEXT = "name: traffic\nstages:\n  - {name: detect, image: img}\n"
 TRAFFIC = parse(TEXT, source="test")

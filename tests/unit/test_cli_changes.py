@@ -16,10 +16,10 @@ from winslow.project import encode
 from winslow.store import layout
 from winslow.store.documents import Documents
 from winslow.store.memory import MemoryStore
-from winslow_tui.changes import Changes, assignments, requirements, signed, workspace
-from winslow_tui.client import Client
-from winslow_tui.link import Link
-from winslow_tui.runs import queued
+from winslow_tui.facade.changes import Changes, assignments, requirements, signed, workspace
+from winslow_tui.facade.client import Client
+from winslow_tui.facade.link import Link
+from winslow_tui.facade.runs import queued
 
 
 @pytest.mark.parametrize(

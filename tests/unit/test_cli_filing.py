@@ -17,8 +17,8 @@ from winslow.project import Manifests, Project
 from winslow.store.documents import Documents
 from winslow.store.memory import MemoryStore
 from winslow.workspace import Entry, EntryType, Manifest, encode, quote_path
-from winslow_tui import filing
-from winslow_tui.filing import File
+from winslow_tui.facade import filing
+from winslow_tui.facade.filing import File
 
 WORKSPACE = "projects/ulm-abcd/runs/1.1/workspace/manifest.json"
 OUTPUT = "projects/ulm-abcd/runs/1.1/output/manifest.json"

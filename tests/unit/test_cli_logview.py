@@ -10,8 +10,8 @@ from winslow.errors import InvalidInput, NotFound, StoreUnreachable
 from winslow.logs import Record, RunEvent, Stream, encode, encode_event
 from winslow.store import layout
 from winslow.store.memory import MemoryStore
-from winslow_tui import logview
-from winslow_tui.logview import Line, Lines
+from winslow_tui.logs import logview
+from winslow_tui.logs.logview import Line, Lines
 
 PROJECT = "ulm-abcd"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from winslow.errors import Conflict, InvalidInput, NotFound
-from winslow_tui.names import MAX_NAME, check_name, pick, slug
+from winslow_tui.facade.names import MAX_NAME, check_name, pick, slug
 
 NAMES = {
     "ulm-abcd": "Ulm",

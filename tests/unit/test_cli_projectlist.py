@@ -11,8 +11,8 @@ from winslow.events import Archived, EnvChanged, PipelineChanged, RetentionChang
 from winslow.lifecycle import state_of
 from winslow.pipeline import Retention, parse
 from winslow.project import PauseReason, Project
-from winslow_tui.names import check_comment, check_tag
-from winslow_tui.projectlist import entry, env_rows, retention_of, selected, unreadable
+from winslow_tui.facade.names import check_comment, check_tag
+from winslow_tui.shown.projectlist import entry, env_rows, retention_of, selected, unreadable
 
 DEFINITION = """
 name: traffic

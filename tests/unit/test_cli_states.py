@@ -13,9 +13,9 @@ from winslow.project import Project, Tombstone
 from winslow.store.documents import Documents
 from winslow.store.memory import MemoryStore
 from winslow.store.port import Blob
-from winslow_tui.explanation import explain, shown_state, silent, state_with_nodes
-from winslow_tui.runlist import after_queue, begins_with_queue, coming, rows, stages, upcoming
-from winslow_tui.waiting import Goal, OutOfReach, judge, wait
+from winslow_tui.facade.waiting import Goal, OutOfReach, judge, wait
+from winslow_tui.shown.explanation import explain, shown_state, silent, state_with_nodes
+from winslow_tui.shown.runlist import after_queue, begins_with_queue, coming, rows, stages, upcoming
 
 REACHED, CAN, CANNOT = "reached", "can", "cannot"
 NODE = NodeState(

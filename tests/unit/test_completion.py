@@ -1,4 +1,4 @@
-"""What is suggested while one types (`winslow_tui.completion`)."""
+"""What is suggested while one types (`winslow_tui.program.completion`)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tests import screens
 from tests.screen_person import Person
 from winslow.errors import NotFound
 from winslow.workspace import EntryType
-from winslow_tui.completion import Addresses, path
-from winslow_tui.filing import File
+from winslow_tui.facade.filing import File
+from winslow_tui.program.completion import Addresses, path
 from winslow_tui.screens.form import Form
 
 

@@ -17,7 +17,7 @@ from node_agent.sampling import sampling
 from tests import screens
 from winslow.core_past import CorePast
 from winslow.metrics import CORE_POINTS, MOST_CORES, HistoryPoint, NodeHistory, NodeSample, thin
-from winslow_tui import noderows
+from winslow_tui.program import noderows
 
 TOPIC = topics.NodeHistory(node="ws1")
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from winslow.config import load
-from winslow_tui.keymap import Keymap
+from winslow_tui.program.keymap import Keymap
 from winslow_tui.screens.contexts import contexts
 
 PAGE = (Path(__file__).parents[2] / "docs" / "screen.md").read_text()
@@ -22,7 +22,7 @@ def test_what_the_page_configures_is_taken(tmp_path: Path) -> None:
 
 
 def test_the_page_tells_every_set_of_colours() -> None:
-    from winslow_tui.themes import PREFIX, THEMES
+    from winslow_tui.program.themes import PREFIX, THEMES
 
     told = PAGE.partition('theme = "light"')[2].partition("\n")[0]
     assert sorted(re.findall(r"[a-z]+(?:-[a-z]+)?", told.replace(" or ", " "))) == sorted(

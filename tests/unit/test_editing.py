@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from winslow.errors import Conflict, InvalidInput, Refused, StoreUnreachable, UsageError
-from winslow_tui.editing import NOTE, Editor, edit
+from winslow_tui.facade.editing import NOTE, Editor, edit
 from winslow_tui.foreground import Interrupted
 
 BEGAN = "a: 1\nb: 2\n"

@@ -11,9 +11,9 @@ from tests import screens
 from tests.screen_person import Person
 from winslow.config import Config
 from winslow.errors import InvalidInput
-from winslow_tui.app import WinslowApp
 from winslow_tui.cli.main import run
-from winslow_tui.keymap import Keymap, key_of, written
+from winslow_tui.program.app import WinslowApp
+from winslow_tui.program.keymap import Keymap, key_of, written
 from winslow_tui.screens.contexts import contexts
 from winslow_tui.screens.form import Form
 from winslow_tui.screens.help import Help

@@ -7,8 +7,8 @@ import threading
 from io import StringIO
 
 from tests.services.waiting import wait_until
-from winslow_tui import leaving
-from winslow_tui.terminal import Outlet
+from winslow_tui.program import leaving
+from winslow_tui.program.terminal import Outlet
 
 
 def _thread(work: threading.Event) -> threading.Thread:

@@ -24,10 +24,10 @@ from winslow.store.memory import MemoryStore
 from winslow.store.pruning import leftovers, sweep
 from winslow.workspace import Entry, EntryType, Manifest
 from winslow.workspace import encode as encode_manifest
-from winslow_tui.client import Client
-from winslow_tui.filing import check_kept
-from winslow_tui.link import Link
-from winslow_tui.pruning import PrunePlan
+from winslow_tui.facade.client import Client
+from winslow_tui.facade.filing import check_kept
+from winslow_tui.facade.link import Link
+from winslow_tui.facade.pruning import PrunePlan
 
 ID = "ulm-abcd"
 

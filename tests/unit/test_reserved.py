@@ -16,7 +16,7 @@ from node_agent.reservations import Reservations
 from winslow.node import ActiveRun, FreeResources, Gpu, Hardware, NodeState, Presence
 from winslow.pipeline import GpuRequirement, Requirements
 from winslow.store.memory import MemoryStore
-from winslow_tui import noderows
+from winslow_tui.program import noderows
 
 GIB = 1 << 30
 HARDWARE = Hardware(cpus=8, memory=32 * GIB, gpus=tuple(Gpu(uuid=f"GPU-{place}") for place in "abc"))

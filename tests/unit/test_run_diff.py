@@ -11,7 +11,7 @@ from winslow.events import PinsChanged, RunQueued
 from winslow.project import EnvValue, Origin, Peak, Project, Reason, Run
 from winslow.run_diff import FileChange, Pair, RunDiff, run_diff, seconds
 from winslow.workspace import Entry, EntryType, quote_path
-from winslow_tui.runfacts import diff_rows, facts, fields, file_rows, sentence
+from winslow_tui.shown.runfacts import diff_rows, facts, fields, file_rows, sentence
 
 
 def file(path: str, content: bytes, mode: int = 0o644) -> Entry:

@@ -1,4 +1,4 @@
-"""What a run uses, as curves and words (`winslow_tui.runmetrics`), and the tab that shows it."""
+"""What a run uses, as curves and words (`winslow_tui.program.runmetrics`), and the tab that shows it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from winslow.metrics import ContainerSample, GpuSample
 from winslow.project import Attempt, Peak, Run
 from winslow.usage import MOST_POINTS as agent_points
 from winslow.usage import Usage
-from winslow_tui.runmetrics import MOST_POINTS, RunUsage, fit, recorded
+from winslow_tui.program.runmetrics import MOST_POINTS, RunUsage, fit, recorded
 from winslow_tui.screens.metricspane import MetricsPane
 
 

@@ -24,9 +24,9 @@ from winslow.errors import StoreUnreachable, UsageError
 from winslow.logs import Record
 from winslow.store import layout
 from winslow.store.memory import MemoryStore
-from winslow_tui.app import WinslowApp
-from winslow_tui.logfeed import LogFeed
-from winslow_tui.logtimes import moment
+from winslow_tui.logs.logtimes import moment
+from winslow_tui.program.app import WinslowApp
+from winslow_tui.program.logfeed import LogFeed
 from winslow_tui.screens import logpane, project
 from winslow_tui.screens.logpane import LogPane
 from winslow_tui.widgets import logview

@@ -11,7 +11,7 @@ from tests.pagers import Pager
 from tests.screen_person import Person
 from winslow.errors import Refused
 from winslow.workspace import EntryType
-from winslow_tui.filing import File
+from winslow_tui.facade.filing import File
 from winslow_tui.screens import paging
 from winslow_tui.screens.page import Page
 from winslow_tui.widgets.browser import Browser

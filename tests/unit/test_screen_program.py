@@ -18,6 +18,7 @@ from winslow.events import Claimed, Confirmed, Ended, Exited, RunQueued, Started
 from winslow.pipeline import parse
 from winslow.store.memory import MemoryStore
 from winslow.store.port import ObjectInfo
+from winslow_tui.program.sitewatch import Server
 from winslow_tui.screens.command import CommandLine
 from winslow_tui.screens.first_run import FirstRun
 from winslow_tui.screens.form import Field, Form, Question
@@ -25,7 +26,6 @@ from winslow_tui.screens.help import Help
 from winslow_tui.screens.page import Page
 from winslow_tui.screens.project import Banner, ProjectScreen
 from winslow_tui.screens.projects import ProjectsScreen
-from winslow_tui.sitewatch import Server
 from winslow_tui.widgets.table import VirtualTable
 
 SIZE = (100, 30)

@@ -13,13 +13,13 @@ from tests import screens
 from winslow.metrics import NodeHistory
 from winslow.node import ActiveRun, Presence
 from winslow.project import RunState
-from winslow_tui import filtering, noderows
-from winslow_tui.attention import sentence, sequence
-from winslow_tui.noderows import NodeRow
-from winslow_tui.projectrows import BAR, ProjectRow, bar, duration
-from winslow_tui.sitemodel import SiteModel
-from winslow_tui.sitewatch import News, Server
-from winslow_tui.sorting import Sorting
+from winslow_tui.program import filtering, noderows
+from winslow_tui.program.attention import sentence, sequence
+from winslow_tui.program.noderows import NodeRow
+from winslow_tui.program.projectrows import BAR, ProjectRow, bar, duration
+from winslow_tui.program.sitemodel import SiteModel
+from winslow_tui.program.sitewatch import News, Server
+from winslow_tui.program.sorting import Sorting
 from winslow_tui.widgets.table import Cell
 
 FIELDS = {"tag": ("ulm", "2026"), "state": ("needs you",), "name": ("Ulm crossing",), "node": ()}
@@ -36,7 +36,7 @@ def run(state: RunState = RunState.RUNNING, **more: Any) -> ActiveSummary:
 
 
 def texts(row: ProjectRow) -> dict[str, str]:
-    from winslow_tui.projectrows import COLUMNS
+    from winslow_tui.program.projectrows import COLUMNS
 
     cells = row.cells(now=4000.0, wall=screens.NOON)
     return {column.label: cell.text for column, cell in zip(COLUMNS, cells, strict=True)}

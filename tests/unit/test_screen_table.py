@@ -34,7 +34,7 @@ class Shown(App[None]):
         self.chosen: list[str] = []
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
-        from winslow_tui.themes import DARK
+        from winslow_tui.program.themes import DARK
 
         return DARK.variables
 
@@ -133,7 +133,7 @@ async def test_a_narrow_table_leaves_out_what_counts_least() -> None:
 
 
 async def test_the_sorted_column_says_so() -> None:
-    from winslow_tui.sorting import Sorting
+    from winslow_tui.program.sorting import Sorting
 
     app = Shown(["a"])
     async with app.run_test(size=(40, 11)):
@@ -208,7 +208,7 @@ class Framed(App[None]):
     """A line alone."""
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
-        from winslow_tui.themes import DARK
+        from winslow_tui.program.themes import DARK
 
         return DARK.variables
 

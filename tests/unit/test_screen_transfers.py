@@ -12,8 +12,8 @@ from tests import screens
 from tests.services.waiting import wait_until
 from winslow.store.memory import MemoryStore
 from winslow.store.port import Part
-from winslow_tui.transfers import State, Transfer, Transfers
-from winslow_tui.unfinished import Direction, Errand
+from winslow_tui.program.transfers import State, Transfer, Transfers
+from winslow_tui.program.unfinished import Direction, Errand
 
 MIB = 1 << 20
 

@@ -13,8 +13,9 @@ from tests import screens
 from winslow.errors import NotFound
 from winslow.store.address import StoreConfig
 from winslow.store.s3 import S3Store
-from winslow_tui import noderows, wording
-from winslow_tui.noderows import NodeRow
+from winslow_tui.program import noderows
+from winslow_tui.program.noderows import NodeRow
+from winslow_tui.shown import wording
 
 NOON = datetime(2026, 6, 12, 12, 0, 48, tzinfo=UTC)
 

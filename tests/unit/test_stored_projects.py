@@ -1,4 +1,4 @@
-"""What the store says of projects after the broker was away (`winslow_tui.storedprojects`)."""
+"""What the store says of projects after the broker was away (`winslow_tui.facade.storedprojects`)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from winslow.project import Project, Tombstone
 from winslow.store import layout
 from winslow.store.memory import MemoryStore
 from winslow.store.port import Blob, ObjectInfo
-from winslow_tui.client import Client
-from winslow_tui.storedprojects import StoredProjects
+from winslow_tui.facade.client import Client
+from winslow_tui.facade.storedprojects import StoredProjects
 
 
 class Dated(MemoryStore):

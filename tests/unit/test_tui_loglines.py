@@ -1,4 +1,4 @@
-"""A log of any size from either end, by number (`winslow_tui.loglines`)."""
+"""A log of any size from either end, by number (`winslow_tui.logs.loglines`)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from tests.stored_logs import ATTEMPT, PROJECT, RUN, AskedStore, StoredLog, archive, at, event, line
 from winslow.errors import StoreUnreachable
 from winslow.logs import LINE_PART, Record
-from winslow_tui.logblocks import HEAD_BYTES, LogLine
-from winslow_tui.loglines import IN_MEMORY, LogLines
+from winslow_tui.logs.logblocks import HEAD_BYTES, LogLine
+from winslow_tui.logs.loglines import IN_MEMORY, LogLines
 
 MANY = 1_000_000
 

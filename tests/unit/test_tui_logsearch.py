@@ -1,4 +1,4 @@
-"""Searching, filtering and saving a log (`winslow_tui.logscan`, `logfilter`, `logsaving`, `linesearch`)."""
+"""Searching, filtering and saving a log (`winslow_tui.logs.logscan`, `logfilter`, `logsaving`, `linesearch`)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tests.services.waiting import wait_until
 from tests.stored_logs import ATTEMPT, PROJECT, RUN, AskedStore, StoredLog, archive, at, event, line
 from winslow.errors import InvalidInput, UsageError
 from winslow.logs import LINE_PART, Record, parse
-from winslow_tui import logscan
-from winslow_tui.linesearch import Search
-from winslow_tui.logblocks import SOURCES
-from winslow_tui.logfilter import FilteredLines
-from winslow_tui.loglines import LogLines
-from winslow_tui.logsaving import save
-from winslow_tui.logscan import Scan, Wanted
+from winslow_tui.logs import logscan
+from winslow_tui.logs.linesearch import Search
+from winslow_tui.logs.logblocks import SOURCES
+from winslow_tui.logs.logfilter import FilteredLines
+from winslow_tui.logs.loglines import LogLines
+from winslow_tui.logs.logsaving import save
+from winslow_tui.logs.logscan import Scan, Wanted
 
 MANY, EVERY = 12_000, 2_000
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from winslow_tui.wording import counted, lasting, time_left, time_shown
+from winslow_tui.shown.wording import counted, lasting, time_left, time_shown
 
 
 def test_a_time_is_shown_without_its_fraction() -> None:

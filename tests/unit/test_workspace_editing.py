@@ -28,8 +28,8 @@ from winslow.project import Manifests, Project
 from winslow.store.documents import Documents
 from winslow.store.memory import MemoryStore
 from winslow.workspace import Entry, EntryType, Manifest, decode, encode
-from winslow_tui import filing, workspace_editing
-from winslow_tui.link import Link
+from winslow_tui.facade import filing, workspace_editing
+from winslow_tui.facade.link import Link
 
 ULM = "ulm-abcd"
 LEFT = f"projects/{ULM}/runs/1.1/workspace/manifest.json"

@@ -23,8 +23,8 @@ from winslow_tui.cli.output import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from winslow_tui.activity import Entry, Subject, Wanted
-    from winslow_tui.client import Client
+    from winslow_tui.facade.activity import Entry, Subject, Wanted
+    from winslow_tui.facade.client import Client
 
 _SINCE_HINT = "write a duration like 2h, or a date like 2026-03-02 or 2026-03-02T09:00"
 
@@ -95,7 +95,7 @@ def _follow(
 ) -> None:
     import asyncio
 
-    from winslow_tui.activity_stream import Stream
+    from winslow_tui.facade.activity_stream import Stream
 
     stream = Stream(used.config, used.activity, show=show, say=say, wall=used.link.now)
     with suppress(_Enough):
@@ -120,7 +120,7 @@ def told(entry: Entry) -> dict[str, object]:
 
 
 def _cells(entry: Entry) -> tuple[str, str, str, str]:
-    from winslow_tui.activity import About
+    from winslow_tui.facade.activity import About
 
     about = entry.subject.about
     what = entry.subject.id if about is About.PROJECT else f"{about.value} {entry.subject.id}"
@@ -140,7 +140,7 @@ def _put_json(entry: Entry) -> None:
 
 def _wanted(*, project: str, by: str, kind: str, since: str | None) -> Wanted:
     from winslow.errors import UsageError
-    from winslow_tui.activity import KINDS, Wanted
+    from winslow_tui.facade.activity import KINDS, Wanted
 
     if kind and kind not in KINDS:
         raise UsageError(

@@ -42,7 +42,7 @@ def _options(
     comment: Annotated[str, typer.Option("--comment", help=_HELP["comment"])] = "",
 ) -> Any:
     """What the options say, as `changes.Changes`. Raises UsageError."""
-    from winslow_tui.changes import Changes, requirements, workspace
+    from winslow_tui.facade.changes import Changes, requirements, workspace
 
     return Changes(
         env=pairs(env or [], "--env"),

@@ -11,7 +11,7 @@ from winslow_tui.cli.output import say
 
 if TYPE_CHECKING:
     from winslow.config import Config
-    from winslow_tui.client import Client
+    from winslow_tui.facade.client import Client
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,6 @@ def configured(given: Flags) -> Config:
 
 def client(ctx: typer.Context) -> Client:
     """The facade, which opens store and broker when they are needed."""
-    from winslow_tui.client import Client
+    from winslow_tui.facade.client import Client
 
     return Client(config(ctx), say=say)

@@ -13,7 +13,7 @@ from winslow_tui.cli.project import ProjectArgument
 from winslow_tui.cli.report import report, report_start
 
 if TYPE_CHECKING:
-    from winslow_tui.changes import Changes
+    from winslow_tui.facade.changes import Changes
 
 StageOption = Annotated[str | None, typer.Option("--stage", help="the stage; default: what comes next")]
 
@@ -117,8 +117,8 @@ def wait(
     """Wait for a state: exit code 0 when it is reached, 1 when it can no longer be or the time is over."""
     from winslow.errors import UsageError
     from winslow.project import Project
-    from winslow_tui.waiting import Goal
-    from winslow_tui.waiting import wait as wait_for
+    from winslow_tui.facade.waiting import Goal
+    from winslow_tui.facade.waiting import wait as wait_for
 
     if for_ not in list(Goal):
         raise UsageError(f"--for {for_}: one of {', '.join(Goal)}")

@@ -10,7 +10,7 @@ from winslow import config
 from winslow.errors import WinslowError
 from winslow_tui import demo as steps
 from winslow_tui.cli.up import TEND_SECONDS, say, surroundings, wait_ready
-from winslow_tui.client import Client
+from winslow_tui.facade.client import Client
 from winslow_tui.site import Site, stop_signals
 
 AGENTS = 2

@@ -10,13 +10,13 @@ from winslow_tui.cli.output import put, say
 from winslow_tui.cli.question import asked, can_ask
 
 if TYPE_CHECKING:
-    from winslow_tui.editing import Subject
+    from winslow_tui.facade.editing import Subject
 
 
 def in_editor(subject: Subject) -> None:
     """Let the person change it; prints what was done."""
     from winslow.config import state_folder
-    from winslow_tui import editing
+    from winslow_tui.facade import editing
 
     done = editing.edit(
         subject,

@@ -12,7 +12,7 @@ from winslow_tui.cli.project import ProjectArgument
 
 def explain(ctx: typer.Context, project: ProjectArgument, output: OutputOption = Format.TABLE) -> None:
     """Say why a project waits, what each node says to it, and the bids of its attempts with their parts."""
-    from winslow_tui.explanation import explain as told_of
+    from winslow_tui.shown.explanation import explain as told_of
 
     used = client(ctx)
     found = used.project(project)

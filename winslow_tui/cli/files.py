@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from winslow.address import Address
     from winslow.project import Project
-    from winslow_tui.client import Client
+    from winslow_tui.facade.client import Client
 
 app = typer.Typer(help="Files: list, send, fetch, remove.", no_args_is_help=True)
 
@@ -55,7 +55,7 @@ def list_(
 
     from winslow.address import text
     from winslow.placement import size_text
-    from winslow_tui import livefiles
+    from winslow_tui.facade import livefiles
 
     used = client(ctx)
     where, project = place(used, address)
@@ -100,7 +100,7 @@ def send(
 
     from winslow.address import text
     from winslow.errors import UsageError
-    from winslow_tui import filing
+    from winslow_tui.facade import filing
 
     if len(arguments) < 2:
         raise UsageError("name at least one file, then the address")
@@ -122,7 +122,7 @@ def send(
 def _put_into_next(used: Client, project: Project, sources: list[Path], where: Address) -> None:
     from winslow.address import text
     from winslow.workspace import EntryType
-    from winslow_tui import workspace_editing
+    from winslow_tui.facade import workspace_editing
 
     planned, notes = workspace_editing.plan(sources, where)
     for note in notes:
@@ -154,7 +154,7 @@ def get(
 
     from winslow import address
     from winslow.errors import UsageError
-    from winslow_tui import filing, livefiles
+    from winslow_tui.facade import filing, livefiles
 
     into = Path()
     if len(arguments) > 1 and ":" not in arguments[-1]:
@@ -190,7 +190,7 @@ def remove(
     """Remove files from res:…, PROJECT:input/… or, of what the next run takes over, PROJECT#next:…. What runs left
     never changes."""
     from winslow.address import text
-    from winslow_tui import filing, workspace_editing
+    from winslow_tui.facade import filing, workspace_editing
 
     used = client(ctx)
     places = [place(used, each) for each in addresses]
@@ -216,7 +216,7 @@ def restore(
     project: Annotated[str, typer.Argument(metavar="PROJECT", show_default=False)],
 ) -> None:
     """Drop what was changed with put and rm PROJECT#next:…: the next run takes over what was left to it."""
-    from winslow_tui import workspace_editing
+    from winslow_tui.facade import workspace_editing
 
     used = client(ctx)
     restored = workspace_editing.restore(used.link, used.project(project))

@@ -15,8 +15,8 @@ from winslow_tui.cli.project import ProjectArgument
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from winslow_tui.client import Client
-    from winslow_tui.logview import Line, Source
+    from winslow_tui.facade.client import Client
+    from winslow_tui.logs.logview import Line, Source
 
 
 class StreamName(StrEnum):
@@ -51,7 +51,7 @@ def logs(
 ) -> None:
     """Show the log of a run together with Winslow's own events for it; with -o json one object a line."""
     from winslow.errors import UsageError
-    from winslow_tui import logview
+    from winslow_tui.logs import logview
 
     used = client(ctx)
     found = used.project(project)
@@ -97,7 +97,7 @@ def _show(output: Format) -> Callable[[Line], None]:
 
 def _raw(client: Client, project: str, n: int, k: int | None, stream: StreamName | None) -> None:
     from winslow.errors import UsageError
-    from winslow_tui.logview import records
+    from winslow_tui.logs.logview import records
 
     if sys.stdout.isatty():
         raise UsageError(

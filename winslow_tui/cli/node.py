@@ -66,7 +66,7 @@ def show(
         local(ctx, output)
         return
     from winslow.errors import NotFound
-    from winslow_tui.names import nearest
+    from winslow_tui.facade.names import nearest
 
     found = client(ctx).nodes.usage()
     state, wish = found.states.get(name), found.wishes.get(name)
@@ -97,7 +97,7 @@ def _note(state: NodeState, wish: WishNotice | None) -> str:
 
 def _show(state: NodeState, wish: WishNotice | None, usage: Any) -> None:
     from winslow.placement import size_text
-    from winslow_tui.wording import clock_told
+    from winslow_tui.shown.wording import clock_told
 
     hardware, free = state.hardware, state.free
     put_fields(
@@ -167,7 +167,7 @@ def local_files(
 ) -> None:
     """List the files of a run that are on this machine's disk, as its stage sees them now."""
     from winslow.placement import size_text
-    from winslow_tui.local_node import files
+    from winslow_tui.facade.local_node import files
 
     found = files(config(ctx).settings.agent, project, run, path, area=area.value)
     for note in found.notes:
@@ -193,7 +193,7 @@ def local_files(
 def local(ctx: typer.Context, output: Format) -> None:
     """What `winslow node local` shows."""
     from winslow.placement import size_text
-    from winslow_tui.local_node import look
+    from winslow_tui.facade.local_node import look
 
     told = look(config(ctx).settings.agent)
     if output is Format.JSON:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from winslow.terminal_text import block, line
-from winslow_tui.wording import time_shown as time_shown
+from winslow_tui.shown.wording import time_shown as time_shown
 
 
 class Format(StrEnum):

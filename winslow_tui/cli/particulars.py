@@ -56,7 +56,7 @@ def tag(
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Add and remove tags (`project tag P drone old-`); without any, list them."""
-    from winslow_tui.changes import signed
+    from winslow_tui.facade.changes import signed
 
     used = client(ctx)
     wanted = signed(tags or [])
@@ -73,7 +73,7 @@ def participants(
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Add and remove people who take part (`project participants P ann bob-`); without any, list them."""
-    from winslow_tui.changes import signed
+    from winslow_tui.facade.changes import signed
 
     used = client(ctx)
     wanted = signed(people or [])
@@ -99,8 +99,8 @@ def env(
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Set and take away environment for the runs to come; without any, list it with who set it."""
-    from winslow_tui.changes import assignments
-    from winslow_tui.projectlist import env_rows
+    from winslow_tui.facade.changes import assignments
+    from winslow_tui.shown.projectlist import env_rows
 
     used = client(ctx)
     if values:
@@ -173,7 +173,7 @@ def retention(
     """Say which runs keep their files when `winslow prune` is called; without options, show it."""
     from winslow.errors import UsageError
     from winslow.pipeline import Retention
-    from winslow_tui.projectlist import retention_of
+    from winslow_tui.shown.projectlist import retention_of
 
     used = client(ctx)
     own = keep_last is not None or drop_failed

@@ -150,7 +150,7 @@ def _diff_revisions(
     ctx: typer.Context, name: str, older: int | None, newer: int | None, output: Format
 ) -> None:
     from winslow.errors import NotFound
-    from winslow_tui.definition_view import text_diff
+    from winslow_tui.shown.definition_view import text_diff
 
     used = client(ctx)
     if older is None:
@@ -176,7 +176,7 @@ def _diff_copy(
 ) -> None:
     from winslow.definition_diff import pipeline_changes
     from winslow.errors import UsageError
-    from winslow_tui.definition_view import change_rows
+    from winslow_tui.shown.definition_view import change_rows
 
     if newer is not None:
         raise UsageError("--project compares with one revision", hint="leave the second one out")
@@ -197,7 +197,7 @@ def _diff_copy(
 def edit(ctx: typer.Context, name: NameArgument) -> None:
     """Change a definition in your editor (VISUAL or EDITOR); it is checked and applied when the editor ends."""
     from winslow_tui.cli.editor import in_editor
-    from winslow_tui.definition_editing import PipelineSubject
+    from winslow_tui.facade.definition_editing import PipelineSubject
 
     in_editor(PipelineSubject(client(ctx), name))
 

@@ -69,10 +69,10 @@ def list_(
 ) -> None:
     """Show projects and their states."""
     from winslow.project import Project
-    from winslow_tui.definition_view import source_news
-    from winslow_tui.explanation import state_with_nodes
-    from winslow_tui.projectlist import entry, selected, unreadable
-    from winslow_tui.projects import Unreadable
+    from winslow_tui.facade.projects import Unreadable
+    from winslow_tui.shown.definition_view import source_news
+    from winslow_tui.shown.explanation import state_with_nodes
+    from winslow_tui.shown.projectlist import entry, selected, unreadable
 
     used = client(ctx)
     found = used.projects.all()
@@ -119,10 +119,10 @@ def show(ctx: typer.Context, project: ProjectArgument, output: OutputOption = Fo
     from winslow.lifecycle import ProjectState
     from winslow.retention import rule
     from winslow.steering import way_on
-    from winslow_tui.definition_view import source_news
-    from winslow_tui.explanation import state_with_nodes
-    from winslow_tui.projectlist import retention_text
-    from winslow_tui.runlist import coming, stages
+    from winslow_tui.shown.definition_view import source_news
+    from winslow_tui.shown.explanation import state_with_nodes
+    from winslow_tui.shown.projectlist import retention_text
+    from winslow_tui.shown.runlist import coming, stages
 
     used = client(ctx)
     found = used.project(project)

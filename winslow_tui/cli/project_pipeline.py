@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from winslow.pipeline import PipelineDefinition
     from winslow.project import Project
     from winslow.store.pipelines import PipelineHead
-    from winslow_tui.client import Client
+    from winslow_tui.facade.client import Client
 
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="do not ask")]
 
@@ -24,7 +24,7 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="do not ask")]
 def edit(ctx: typer.Context, project: ProjectArgument) -> None:
     """Change a project's own copy of its pipeline in your editor (VISUAL or EDITOR)."""
     from winslow_tui.cli.editor import in_editor
-    from winslow_tui.definition_editing import CopySubject
+    from winslow_tui.facade.definition_editing import CopySubject
 
     used = client(ctx)
     in_editor(CopySubject(used, used.project(project)))
@@ -83,7 +83,7 @@ def _take_over(
 ) -> None:
     """Show what the project's copy would have otherwise, ask, and give it the definition."""
     from winslow.definition_diff import pipeline_changes
-    from winslow_tui.definition_view import change_rows
+    from winslow_tui.shown.definition_view import change_rows
 
     held = seen.pipeline
     changes = pipeline_changes(held.definition, definition)

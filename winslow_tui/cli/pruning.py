@@ -12,7 +12,7 @@ from winslow_tui.cli.project import ProjectArgument
 
 if TYPE_CHECKING:
     from winslow.project import Project
-    from winslow_tui.pruning import PrunePlan
+    from winslow_tui.facade.pruning import PrunePlan
 
 RunsArgument = Annotated[list[int], typer.Argument(metavar="RUN...", min=1, show_default=False)]
 

@@ -15,7 +15,7 @@ from winslow_tui.cli.project import ProjectArgument
 
 if TYPE_CHECKING:
     from winslow.project import Project
-    from winslow_tui.changes import Changes
+    from winslow_tui.facade.changes import Changes
 
 
 class _ListFirst(TyperGroup):
@@ -93,7 +93,7 @@ def remove(
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Take runs out of the queue; prints what was taken out."""
-    from winslow_tui.runlist import requested
+    from winslow_tui.shown.runlist import requested
 
     changed, taken = client(ctx).runs.dequeue(project, items)
     told = [requested(request) for request in taken]
@@ -105,7 +105,7 @@ def remove(
 
 
 def _show(project: Project, output: Format) -> None:
-    from winslow_tui.runlist import after_queue, coming, upcoming
+    from winslow_tui.shown.runlist import after_queue, coming, upcoming
 
     told, then, following = coming(project), after_queue(project), upcoming(project)
     if output is Format.JSON:

@@ -10,7 +10,7 @@ from winslow_tui.cli.output import Format, put, put_json, say
 
 if TYPE_CHECKING:
     from winslow.project import Project
-    from winslow_tui.client import Client
+    from winslow_tui.facade.client import Client
 
 
 def report(project: Project, output: Format) -> None:
@@ -48,7 +48,7 @@ def report(project: Project, output: Format) -> None:
 def report_start(used: Client, project: Project, output: Format) -> None:
     """As `report`; and at once what a queued run waits for, where no node can take it now."""
     from winslow.errors import Unreachable, UsageError
-    from winslow_tui.explanation import waits_for
+    from winslow_tui.shown.explanation import waits_for
 
     report(project, output)
     if not project.active:

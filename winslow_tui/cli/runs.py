@@ -12,7 +12,7 @@ from winslow_tui.cli.project import ProjectArgument
 
 if TYPE_CHECKING:
     from winslow.run_diff import RunDiff
-    from winslow_tui.client import Client
+    from winslow_tui.facade.client import Client
 
 
 def runs(
@@ -32,8 +32,8 @@ def runs(
 
 
 def _show(used: Client, query: str, n: int, output: Format) -> None:
-    from winslow_tui.explanation import silent
-    from winslow_tui.runfacts import facts, fields
+    from winslow_tui.shown.explanation import silent
+    from winslow_tui.shown.runfacts import facts, fields
 
     project, run = used.runs.get(query, n)
     away = silent(project, used.nodes.if_known() if run.state.held else None)
@@ -89,7 +89,7 @@ def diff(
 
 
 def _put_diff(found: RunDiff) -> None:
-    from winslow_tui.runfacts import diff_rows, file_rows
+    from winslow_tui.shown.runfacts import diff_rows, file_rows
 
     rows, files = diff_rows(found), file_rows(found)
     if rows:
@@ -105,8 +105,8 @@ def _put_diff(found: RunDiff) -> None:
 
 def _list(used: Client, project: str, output: Format) -> None:
     from winslow.lifecycle import state_of
-    from winslow_tui.explanation import silent
-    from winslow_tui.runlist import begins_with_queue, coming, rows, upcoming
+    from winslow_tui.shown.explanation import silent
+    from winslow_tui.shown.runlist import begins_with_queue, coming, rows, upcoming
 
     found = used.project(project)
     held = any(run.state.held for run in found.active)

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, NoReturn
 
 from winslow.config import Config, state_folder
 from winslow.errors import UsageError
-from winslow_tui import leaving
 from winslow_tui.cli.output import say
+from winslow_tui.program import leaving
 
 if TYPE_CHECKING:
-    from winslow_tui.app import WinslowApp
-    from winslow_tui.surroundings import Surroundings
+    from winslow_tui.program.app import WinslowApp
+    from winslow_tui.program.surroundings import Surroundings
 
 COMMANDS = "command"  # what the threads are named after that call the facade
 PAINTS_OVER_SSH = "20"
@@ -38,7 +38,7 @@ def screen(load: Callable[[], Config], *, readonly: bool, around: Surroundings |
     profile()
     logging.basicConfig(handlers=[keep_log(state_folder())], level=logging.WARNING)
     gc.disable()  # what is imported stays: going through it again and again would delay the first paint, and later
-    from winslow_tui.app import WinslowApp  # stop the screen for a moment
+    from winslow_tui.program.app import WinslowApp  # stop the screen for a moment
 
     gc.freeze()
     gc.enable()
@@ -62,7 +62,7 @@ def profile() -> None:
 
 def _part(app: WinslowApp) -> None:
     """Give what is under way a moment, and say what is left of it."""
-    from winslow_tui.transfers import State
+    from winslow_tui.program.transfers import State
 
     waits = app.abandoned and app.transfers.running
     seconds = leaving.PART_SECONDS if waits else leaving.MOMENT_SECONDS

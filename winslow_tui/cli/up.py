@@ -68,7 +68,7 @@ def wait_ready(site: Site, stopping: threading.Event | None = None) -> None:
     """Return when every agent shows itself online on the broker. Raises WinslowError with an agent's last words."""
     from winslow import config
     from winslow.node import Presence
-    from winslow_tui.client import Client
+    from winslow_tui.facade.client import Client
 
     stopping = stopping or threading.Event()
     deadline = time.monotonic() + READY_SECONDS

@@ -47,7 +47,7 @@ def watch(
 
 
 async def _watch(config: Config, below: str, count: int | None) -> None:
-    from winslow_tui import live
+    from winslow_tui.facade import live
 
     shown = 0
     async with live.session(config) as session:

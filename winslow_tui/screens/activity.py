@@ -11,13 +11,13 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
 from winslow import terminal_text
-from winslow_tui import filtering, verbs
-from winslow_tui.activity import About, Entry
+from winslow_tui.facade.activity import About, Entry
+from winslow_tui.program import filtering, verbs
 from winslow_tui.screens.base import SiteScreen
 from winslow_tui.widgets.table import Cell, Column, VirtualTable
 
 if TYPE_CHECKING:
-    from winslow_tui.activityfeed import ActivityFeed
+    from winslow_tui.program.activityfeed import ActivityFeed
 
 KEPT = 20_000  # entries; older ones: `winslow activity`
 COLUMNS = (

@@ -15,22 +15,22 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from winslow import terminal_text
-from winslow_tui import verbs
-from winslow_tui.keymap import rebind
-from winslow_tui.projectrows import duration
+from winslow_tui.program import verbs
+from winslow_tui.program.keymap import rebind
+from winslow_tui.program.projectrows import duration
+from winslow_tui.program.sitemodel import Changes, SiteModel
+from winslow_tui.program.sitewatch import Server
+from winslow_tui.program.sorting import Sorting
+from winslow_tui.program.verbs import Kind
 from winslow_tui.screens import copying as _copying  # noqa: F401  adds its verbs
 from winslow_tui.screens import program as _program  # noqa: F401  adds its verbs
 from winslow_tui.screens.command import CommandLine
 from winslow_tui.screens.help import Help
-from winslow_tui.sitemodel import Changes, SiteModel
-from winslow_tui.sitewatch import Server
-from winslow_tui.sorting import Sorting
-from winslow_tui.verbs import Kind
 from winslow_tui.widgets.browser import Browser
 from winslow_tui.widgets.frame import Line, Part
 
 if TYPE_CHECKING:
-    from winslow_tui.app import WinslowApp
+    from winslow_tui.program.app import WinslowApp
 
 ROOMY = 100
 """Columns from which on it is said who sits there."""
@@ -101,7 +101,7 @@ class SiteScreen(Screen[None], inherit_bindings=False):
     @property
     def winslow(self) -> WinslowApp:
         """The app, as what it is."""
-        from winslow_tui.app import WinslowApp
+        from winslow_tui.program.app import WinslowApp
 
         assert isinstance(self.app, WinslowApp)
         return self.app

@@ -15,9 +15,9 @@ from textual.suggester import SuggestFromList
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
-from winslow_tui import verbs
-from winslow_tui.keymap import HasKeymap, Keymap
-from winslow_tui.verbs import Kind, Verb
+from winslow_tui.program import verbs
+from winslow_tui.program.keymap import HasKeymap, Keymap
+from winslow_tui.program.verbs import Kind, Verb
 
 VIEW_NAMES = ("projects", "nodes", "files", "pipelines", "activity")
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import cache
 
-from winslow_tui.keymap import Context
+from winslow_tui.program.keymap import Context
 
 
 @cache
 def contexts() -> tuple[Context, ...]:
     """All of them, with the program's own keys where no page lies over it."""
-    from winslow_tui.app import WinslowApp
+    from winslow_tui.program.app import WinslowApp
     from winslow_tui.screens.activity import ActivityScreen
     from winslow_tui.screens.files import FilesScreen, TransfersScreen
     from winslow_tui.screens.help import Help

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from winslow import terminal_text
-from winslow_tui.verbs import Kind, verb
+from winslow_tui.program.verbs import Kind, verb
 
 if TYPE_CHECKING:
-    from winslow_tui.app import WinslowApp
+    from winslow_tui.program.app import WinslowApp
 
 
 def _copy(app: WinslowApp, keys: Sequence[str]) -> None:

@@ -16,23 +16,24 @@ from winslow import address, terminal_text
 from winslow.errors import Refused, WinslowError
 from winslow.placement import size_text
 from winslow.workspace import EntryType
-from winslow_tui import filing, filtering, livefiles, sorting, verbs, workspace_editing
-from winslow_tui.completion import Addresses, Paths
-from winslow_tui.filing import File
-from winslow_tui.projectrows import bar
+from winslow_tui.facade import filing, livefiles, workspace_editing
+from winslow_tui.facade.filing import File
+from winslow_tui.program import filtering, sorting, verbs
+from winslow_tui.program.completion import Addresses, Paths
+from winslow_tui.program.projectrows import bar
+from winslow_tui.program.transfers import State, Transfer
+from winslow_tui.program.unfinished import Direction
+from winslow_tui.program.verbs import Kind, verb
 from winslow_tui.screens.base import SiteScreen
 from winslow_tui.screens.form import Field, Form, Question
 from winslow_tui.screens.page import Page
 from winslow_tui.screens.paging import page_file
-from winslow_tui.transfers import State, Transfer
-from winslow_tui.unfinished import Direction
-from winslow_tui.verbs import Kind, verb
+from winslow_tui.shown.wording import time_left
 from winslow_tui.widgets.browser import Browser
 from winslow_tui.widgets.table import Cell, Column, VirtualTable
-from winslow_tui.wording import time_left
 
 if TYPE_CHECKING:
-    from winslow_tui.app import WinslowApp
+    from winslow_tui.program.app import WinslowApp
 
 PREVIEW = 256 << 10  # bytes of a file that are looked at
 LINK_SECONDS = 3600

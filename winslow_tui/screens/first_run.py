@@ -17,7 +17,7 @@ from winslow.config import user_file
 from winslow_tui.widgets.sheet import Sheet
 
 if TYPE_CHECKING:
-    from winslow_tui.app import WinslowApp
+    from winslow_tui.program.app import WinslowApp
 
 
 class FirstRun(Screen[None]):
@@ -48,7 +48,7 @@ class FirstRun(Screen[None]):
     @property
     def winslow(self) -> WinslowApp:
         """The app, as what it is."""
-        from winslow_tui.app import WinslowApp
+        from winslow_tui.program.app import WinslowApp
 
         assert isinstance(self.app, WinslowApp)
         return self.app

@@ -13,9 +13,9 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from winslow_tui import verbs
-from winslow_tui.keymap import rebind
-from winslow_tui.verbs import Kind
+from winslow_tui.program import verbs
+from winslow_tui.program.keymap import rebind
+from winslow_tui.program.verbs import Kind
 from winslow_tui.widgets.sheet import Sheet
 
 ROOMY = 110

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from winslow.placement import size_text
 from winslow.run_diff import RunDiff
-from winslow_tui import runfacts
-from winslow_tui.pruning import PrunePlan
+from winslow_tui.facade.pruning import PrunePlan
+from winslow_tui.program.verbs import verb
 from winslow_tui.screens.form import Question
 from winslow_tui.screens.page import Page, aligned
-from winslow_tui.verbs import verb
+from winslow_tui.shown import runfacts
 
 if TYPE_CHECKING:
-    from winslow_tui.app import WinslowApp
+    from winslow_tui.program.app import WinslowApp
 
 
 def _numbers(keys: Sequence[str]) -> tuple[str, list[int]]:

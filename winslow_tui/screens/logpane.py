@@ -15,18 +15,18 @@ from textual.widgets import Input
 
 from winslow import terminal_text
 from winslow.errors import UsageError
-from winslow_tui.keymap import rebind
-from winslow_tui.logblocks import SOURCES, Source
-from winslow_tui.logfeed import LogFeed
-from winslow_tui.logfilter import FilteredLines
-from winslow_tui.logscan import Scan, Wanted
-from winslow_tui.logtimes import moment
+from winslow_tui.logs.logblocks import SOURCES, Source
+from winslow_tui.logs.logfilter import FilteredLines
+from winslow_tui.logs.logscan import Scan, Wanted
+from winslow_tui.logs.logtimes import moment
+from winslow_tui.program.keymap import rebind
+from winslow_tui.program.logfeed import LogFeed
 from winslow_tui.screens import logtaking
 from winslow_tui.widgets.frame import Line, Part
 from winslow_tui.widgets.logview import LogView, Spans
 
 if TYPE_CHECKING:
-    from winslow_tui.app import WinslowApp
+    from winslow_tui.program.app import WinslowApp
 
 Question = Literal["search", "filter", "time"]
 _ASKS: Mapping[Question, str] = {
@@ -125,7 +125,7 @@ class LogPane(Vertical):
     @property
     def winslow(self) -> WinslowApp:
         """The app, as what it is."""
-        from winslow_tui.app import WinslowApp
+        from winslow_tui.program.app import WinslowApp
 
         assert isinstance(self.app, WinslowApp)
         return self.app

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 from winslow import terminal_text
 from winslow.errors import InvalidInput
-from winslow_tui.completion import Paths
-from winslow_tui.logfeed import LogFeed
-from winslow_tui.loglines import LogLines
-from winslow_tui.logsaving import save
-from winslow_tui.logscan import Scan
+from winslow_tui.logs.loglines import LogLines
+from winslow_tui.logs.logsaving import save
+from winslow_tui.logs.logscan import Scan
+from winslow_tui.program.completion import Paths
+from winslow_tui.program.logfeed import LogFeed
 from winslow_tui.screens import paging
 from winslow_tui.screens.form import Field, Form
 
 if TYPE_CHECKING:
-    from winslow_tui.app import WinslowApp
+    from winslow_tui.program.app import WinslowApp
 
 _MOST_COPIED = 1 << 16
 _SHAPES = (

@@ -12,13 +12,13 @@ from broker import topics
 from winslow import terminal_text
 from winslow.metrics import ContainerSample
 from winslow.project import Attempt, Run
-from winslow_tui.projectrows import duration
-from winslow_tui.runmetrics import RunUsage, recorded
-from winslow_tui.sitewatch import Stream
+from winslow_tui.program.projectrows import duration
+from winslow_tui.program.runmetrics import RunUsage, recorded
+from winslow_tui.program.sitewatch import Stream
 from winslow_tui.widgets.sheet import Sheet
 
 if TYPE_CHECKING:
-    from winslow_tui.app import WinslowApp
+    from winslow_tui.program.app import WinslowApp
 
 DRAW_SECONDS = 1.0
 _NAME = 11
@@ -47,7 +47,7 @@ class MetricsPane(Sheet):
     @property
     def winslow(self) -> WinslowApp:
         """The app, as what it is."""
-        from winslow_tui.app import WinslowApp
+        from winslow_tui.program.app import WinslowApp
 
         assert isinstance(self.app, WinslowApp)
         return self.app

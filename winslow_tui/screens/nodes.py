@@ -13,18 +13,18 @@ from textual.widgets import Static
 
 from broker import topics
 from winslow.node import Presence
-from winslow_tui import filtering, noderows, sorting, verbs
-from winslow_tui.noderows import NodeRow
+from winslow_tui.program import filtering, noderows, sorting, verbs
+from winslow_tui.program.noderows import NodeRow
+from winslow_tui.program.sitemodel import Changes
+from winslow_tui.program.sitewatch import Stream
+from winslow_tui.program.verbs import Kind, verb
 from winslow_tui.screens.base import SiteScreen
 from winslow_tui.screens.form import Field, Form, Question
-from winslow_tui.sitemodel import Changes
-from winslow_tui.sitewatch import Stream
-from winslow_tui.verbs import Kind, verb
 from winslow_tui.widgets.sheet import Sheet
 from winslow_tui.widgets.table import Cell, VirtualTable
 
 if TYPE_CHECKING:
-    from winslow_tui.app import WinslowApp
+    from winslow_tui.program.app import WinslowApp
 
 _AROUND = 6  # columns of a node's page beside what stands on it: padding, and a scrollbar
 

@@ -13,7 +13,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from winslow import terminal_text
-from winslow_tui.keymap import rebind
+from winslow_tui.program.keymap import rebind
 from winslow_tui.screens import paging
 from winslow_tui.widgets.sheet import Sheet
 
@@ -50,7 +50,7 @@ class Page(ModalScreen[None]):
         self.query_one(Sheet).focus()
 
     def action_pager(self) -> None:
-        from winslow_tui.app import WinslowApp
+        from winslow_tui.program.app import WinslowApp
 
         assert isinstance(self.app, WinslowApp)
         if self._whole is not None:

@@ -18,13 +18,13 @@ from winslow import terminal_text
 from winslow.errors import InvalidInput, Refused, UsageError
 from winslow.placement import size_text
 from winslow.workspace import EntryType
-from winslow_tui import filing, livefiles
-from winslow_tui.filing import File
+from winslow_tui.facade import filing, livefiles
+from winslow_tui.facade.filing import File
 from winslow_tui.foreground import run
 
 if TYPE_CHECKING:
-    from winslow_tui.app import WinslowApp
-    from winslow_tui.client import Client
+    from winslow_tui.facade.client import Client
+    from winslow_tui.program.app import WinslowApp
 
 MOST = 256 << 20  # bytes of a file
 _PIECE = 1 << 20

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 from winslow.definition_diff import pipeline_changes
 from winslow.errors import UsageError
 from winslow.project import Project
-from winslow_tui.definition_editing import CopySubject
-from winslow_tui.definitions import Definition
+from winslow_tui.facade.definition_editing import CopySubject
+from winslow_tui.facade.definitions import Definition
+from winslow_tui.program.verbs import verb
 from winslow_tui.screens.files import addresses
 from winslow_tui.screens.form import Field, Form, Question
 from winslow_tui.screens.page import Page, aligned
-from winslow_tui.verbs import verb
 
 if TYPE_CHECKING:
-    from winslow_tui.app import WinslowApp
+    from winslow_tui.program.app import WinslowApp
 
 MOST_CHANGES = 12  # lines of a question
 
@@ -128,7 +128,7 @@ def explain(app: WinslowApp, keys: Sequence[str]) -> None:
     nodes = list(app.site.nodes.values())
 
     def work() -> str:
-        from winslow_tui.explanation import explain
+        from winslow_tui.shown.explanation import explain
 
         told = explain(app.client.project(keys[0]), nodes)
         waits = {run.get("waits", "") for run in told["runs"]}

@@ -20,21 +20,21 @@ from winslow.errors import InvalidInput
 from winslow.pipeline import parse
 from winslow.project import Project
 from winslow.store.pipelines import PipelineHead, Unreadable
-from winslow_tui import filtering, verbs
-from winslow_tui.completion import Paths
-from winslow_tui.definition_editing import PipelineSubject
-from winslow_tui.definition_view import text_diff
+from winslow_tui.facade.definition_editing import PipelineSubject
+from winslow_tui.program import filtering, verbs
+from winslow_tui.program.completion import Paths
+from winslow_tui.program.sitemodel import Changes
+from winslow_tui.program.verbs import Kind, verb
 from winslow_tui.screens.base import SiteScreen
 from winslow_tui.screens.form import Field, Form, Question
 from winslow_tui.screens.page import Page
-from winslow_tui.sitemodel import Changes
-from winslow_tui.verbs import Kind, verb
+from winslow_tui.shown.definition_view import text_diff
 from winslow_tui.widgets.sheet import Sheet
 from winslow_tui.widgets.table import Cell, Column, VirtualTable
 from winslow_tui.widgets.yamltext import compared, highlighted
 
 if TYPE_CHECKING:
-    from winslow_tui.app import WinslowApp
+    from winslow_tui.program.app import WinslowApp
 
 COLUMNS = (
     Column("PIPELINE", 14, grow=3, rank=9),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from winslow_tui.verbs import verb
+from winslow_tui.program.verbs import verb
 
 if TYPE_CHECKING:
-    from winslow_tui.app import WinslowApp
+    from winslow_tui.program.app import WinslowApp
 
 
 @verb("theme", "site", "colours", changes=False)

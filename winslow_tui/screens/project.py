@@ -21,8 +21,11 @@ from winslow.definition_yaml import write
 from winslow.errors import WinslowError
 from winslow.lifecycle import ProjectState, state_of
 from winslow.project import Project, Run
-from winslow_tui import runfacts, verbs
-from winslow_tui.projectrows import duration
+from winslow_tui.program import verbs
+from winslow_tui.program.projectrows import duration
+from winslow_tui.program.sitemodel import Changes
+from winslow_tui.program.themes import glyph
+from winslow_tui.program.verbs import Kind, verb
 from winslow_tui.screens import keeping as _keeping  # noqa: F401  adds its verbs
 from winslow_tui.screens import particulars as _particulars  # noqa: F401  adds its verbs
 from winslow_tui.screens import queue as _queue  # noqa: F401  adds its verbs
@@ -32,9 +35,7 @@ from winslow_tui.screens.base import SiteScreen
 from winslow_tui.screens.files import look, open_file
 from winslow_tui.screens.logpane import LogPane, Shown
 from winslow_tui.screens.metricspane import MetricsPane
-from winslow_tui.sitemodel import Changes
-from winslow_tui.themes import glyph
-from winslow_tui.verbs import Kind, verb
+from winslow_tui.shown import runfacts
 from winslow_tui.widgets.browser import Browser
 from winslow_tui.widgets.frame import Line, Part
 from winslow_tui.widgets.sheet import Sheet
@@ -42,7 +43,7 @@ from winslow_tui.widgets.table import Cell, Column, VirtualTable
 from winslow_tui.widgets.yamltext import highlighted
 
 if TYPE_CHECKING:
-    from winslow_tui.app import WinslowApp
+    from winslow_tui.program.app import WinslowApp
 
 TABS = ("log", "files", "settings", "metrics", "facts")
 RUNS = (

@@ -13,13 +13,13 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from winslow import terminal_text
-from winslow_tui import filtering, projectrows, sorting, verbs
-from winslow_tui.projectrows import ProjectRow
+from winslow_tui.program import filtering, projectrows, sorting, verbs
+from winslow_tui.program.projectrows import ProjectRow
+from winslow_tui.program.sitemodel import Changes
+from winslow_tui.program.verbs import Kind
 from winslow_tui.screens import particulars as _particulars  # noqa: F401  adds its verbs
 from winslow_tui.screens import steering as _steering  # noqa: F401  adds its verbs
 from winslow_tui.screens.base import SiteScreen
-from winslow_tui.sitemodel import Changes
-from winslow_tui.verbs import Kind
 from winslow_tui.widgets.table import Cell, VirtualTable
 
 NOT_KNOWN = "no project is known yet"

@@ -10,16 +10,17 @@ from textual.widget import Widget
 
 from winslow import terminal_text
 from winslow.project import Project
-from winslow_tui import runlist, verbs
-from winslow_tui.changes import Changes as RunChanges
+from winslow_tui.facade.changes import Changes as RunChanges
+from winslow_tui.program import verbs
+from winslow_tui.program.sitemodel import Changes
+from winslow_tui.program.verbs import Kind, verb
 from winslow_tui.screens.base import SiteScreen
 from winslow_tui.screens.form import Field, Form
-from winslow_tui.sitemodel import Changes
-from winslow_tui.verbs import Kind, verb
+from winslow_tui.shown import runlist
 from winslow_tui.widgets.table import Cell, Column, VirtualTable
 
 if TYPE_CHECKING:
-    from winslow_tui.app import WinslowApp
+    from winslow_tui.program.app import WinslowApp
 
 COLUMNS = (
     Column("#", 2, align="right", rank=9),

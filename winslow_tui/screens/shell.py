@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from winslow.errors import Refused
 from winslow.project import Project, Run
+from winslow_tui.program.verbs import verb
 from winslow_tui.screens.page import Page
-from winslow_tui.verbs import verb
 
 if TYPE_CHECKING:
     from winslow.node import NodeState
-    from winslow_tui.app import WinslowApp
+    from winslow_tui.program.app import WinslowApp
 
 
 @verb("shell", "run", "a shell where it runs", changes=False)

@@ -9,13 +9,13 @@ from winslow import queueing
 from winslow.lifecycle import state_of
 from winslow.pipeline import StageDefinition
 from winslow.project import EnvValue, PauseReason, Project, Run, RunState
-from winslow_tui.changes import Changes, Workspace
+from winslow_tui.facade.changes import Changes, Workspace
+from winslow_tui.program.verbs import verb
 from winslow_tui.screens.files import addresses
 from winslow_tui.screens.form import Field, Form, Question
-from winslow_tui.verbs import verb
 
 if TYPE_CHECKING:
-    from winslow_tui.app import WinslowApp
+    from winslow_tui.program.app import WinslowApp
 
 _ENV = "env "
 ADDED = "more"

@@ -17,9 +17,9 @@ from winslow.address import Address
 from winslow.errors import WinslowError
 from winslow.placement import size_text
 from winslow.workspace import EntryType
-from winslow_tui.filing import File
-from winslow_tui.keymap import rebind
-from winslow_tui.sorting import Sorting
+from winslow_tui.facade.filing import File
+from winslow_tui.program.keymap import rebind
+from winslow_tui.program.sorting import Sorting
 from winslow_tui.widgets.frame import Line, Part
 from winslow_tui.widgets.table import Cell, Column, VirtualTable
 

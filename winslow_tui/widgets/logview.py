@@ -21,9 +21,9 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from winslow import terminal_text
-from winslow_tui.keymap import rebind
-from winslow_tui.logblocks import LogLine
-from winslow_tui.logtimes import local_time
+from winslow_tui.logs.logblocks import LogLine
+from winslow_tui.logs.logtimes import local_time
+from winslow_tui.program.keymap import rebind
 
 NARROW = 70
 _LABELS = {"stdout": (" " * 7, " " * 4), "stderr": ("stderr ", "err "), "system": ("system ", "sys ")}

@@ -7,7 +7,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 
-from winslow_tui.keymap import rebind
+from winslow_tui.program.keymap import rebind
 
 
 class Sheet(VerticalScroll, inherit_bindings=False):

@@ -21,9 +21,9 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from winslow_tui.keymap import rebind
-from winslow_tui.sorting import Sorting
-from winslow_tui.themes import STATES
+from winslow_tui.program.keymap import rebind
+from winslow_tui.program.sorting import Sorting
+from winslow_tui.program.themes import STATES
 
 GAP = 2
 

@@ -1,0 +1,1 @@
+"""What a person can do to a site, for both faces: `client.Client` and its parts."""

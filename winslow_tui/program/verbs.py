@@ -1,0 +1,92 @@
+"""Everything a person can do from a screen, in one list: keys, the line behind `:`, the palette and the help are made
+from it. A verb is for some kind of thing; what a screen shows of that kind it is done to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from textual.binding import Binding
+
+from winslow_tui.program.keymap import UNBOUND
+
+if TYPE_CHECKING:
+    from winslow_tui.program.app import WinslowApp
+
+Kind = Literal["site", "project", "run", "queue", "node", "file", "pipeline"]
+
+
+@dataclass(frozen=True)
+class Verb:
+    """`name` is typed behind `:`, `words` is what hints and help say. `do` gets the things by key: what is marked
+    where it is `bulk`, else the one under the cursor; of kind `site` there is none."""
+
+    name: str
+    on: Kind
+    words: str
+    do: Callable[[WinslowApp, Sequence[str]], None]
+    key: str = ""
+    shown: bool = False  # among the hints at the bottom
+    bulk: bool = False
+    changes: bool = True  # not where everything is only looked at
+
+    @property
+    def action(self) -> str:
+        """What its key is bound to."""
+        return f"verb('{self.on}', '{self.name}')"
+
+
+_VERBS: list[Verb] = []
+
+
+def verb(
+    name: str,
+    on: Kind,
+    words: str,
+    *,
+    key: str = "",
+    shown: bool = False,
+    bulk: bool = False,
+    changes: bool = True,
+) -> Callable[[Callable[[WinslowApp, Sequence[str]], None]], Callable[[WinslowApp, Sequence[str]], None]]:
+    """Add a function to the list."""
+
+    def add(do: Callable[[WinslowApp, Sequence[str]], None]) -> Callable[[WinslowApp, Sequence[str]], None]:
+        _VERBS.append(
+            Verb(name=name, on=on, words=words, do=do, key=key, shown=shown, bulk=bulk, changes=changes)
+        )
+        return do
+
+    return add
+
+
+def of(kind: Kind) -> list[Verb]:
+    """The verbs for one kind of thing, in the order they were added."""
+    return [each for each in _VERBS if each.on == kind]
+
+
+def find(name: str, kinds: Sequence[Kind]) -> Verb | None:
+    """The verb of that name, of the first of the kinds that has one; a unique beginning of a name will do."""
+    for kind in kinds:
+        exact = [each for each in of(kind) if each.name == name]
+        if exact:
+            return exact[0]
+    begun = [each for kind in kinds for each in of(kind) if each.name.startswith(name)]
+    return begun[0] if len(begun) == 1 else None
+
+
+def bindings(*kinds: Kind) -> list[Binding]:
+    """Keys for a screen that shows things of these kinds."""
+    return [
+        Binding(
+            each.key or UNBOUND,
+            each.action,
+            each.words,
+            show=each.shown,
+            id=each.name,
+        )
+        for kind in kinds
+        for each in of(kind)
+    ]
