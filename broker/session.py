@@ -105,7 +105,7 @@ class Session:
         self._closed = False
         self._changed = asyncio.Event()  # replaced at every change of the connection
         self._arrived = asyncio.Event()
-        self._connections = self._received = self._malformed = self._refused = 0
+        self._begun = self._connections = self._received = self._malformed = self._refused = 0
         self._last_malformed = ""
 
     # -- life
@@ -146,6 +146,11 @@ class Session:
     def connected(self) -> bool:
         """Whether there is a connection, with every subscription in place."""
         return self._link is not None
+
+    @property
+    def begun(self) -> int:
+        """The number of the newest connection, from its beginning on: what comes is of this one."""
+        return self._begun
 
     @property
     def problem(self) -> BrokerUnreachable | None:
@@ -295,6 +300,7 @@ class Session:
         failures = 0
         while not self._closed:
             since: float | None = None
+            self._begun += 1
             try:
                 async with opened(self._new_link()) as link:
                     for topic_filter, qos in tuple(self._filters.items()):

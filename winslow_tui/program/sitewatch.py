@@ -143,8 +143,8 @@ class SiteWatch:
         self._turned: asyncio.Event | None = None  # the broker has come or gone
         self._alone: StoredProjects | None = None  # while, and right after, the broker is away
         self._told_until = clock()  # when the broker was there last
-        self._nodes: set[str] = set()
-        self._heard: set[str] = set()  # nodes, since the broker is there
+        self._nodes: dict[str, int] = {}  # by name: which connection told of them last
+        self._connection = 0  # that is listened to
         self._broker = Server()
         self._store = Server()
         self._thread = threading.Thread(target=self._main, name="site", daemon=True)
@@ -232,6 +232,7 @@ class SiteWatch:
                 subscribing = asyncio.create_task(self._subscribe(session), name="subscriptions")
                 try:
                     async for received in session.messages():
+                        self._connection = session.begun
                         self._handle(received)
                 finally:
                     subscribing.cancel()
@@ -272,10 +273,9 @@ class SiteWatch:
                 async with asyncio.timeout(SETTLED_SECONDS):
                     await session.wait_disconnected()
             if session.connected:
-                self._drop_silent_nodes()
+                self._drop_silent_nodes(session.begun)
                 await session.wait_disconnected()
             self._told_until = self._clock()
-            self._heard.clear()  # now: what the next connection tells may come before it is known to be there
 
     def _away(self, error: WinslowError) -> None:
         """The broker does not serve us: soon the store is asked."""
@@ -285,12 +285,12 @@ class SiteWatch:
             self._turned.set()
         self._server(broker=Server.of(error, since=self._clock()))
 
-    def _drop_silent_nodes(self) -> None:
-        """Nodes that were told before the broker was away, and are not known to it any more."""
+    def _drop_silent_nodes(self, connection: int) -> None:
+        """Nodes of which a connection before this one told, and which are not known to the broker any more."""
         with self._lock:
-            for node in self._nodes - self._heard:
+            for node in [name for name, told_by in self._nodes.items() if told_by != connection]:
                 self._news.nodes[node] = None
-            self._nodes &= self._heard
+                del self._nodes[node]
 
     async def _look(self) -> None:
         """Ask the store whether it is there, and while the broker is away what it knows of projects."""
@@ -366,8 +366,10 @@ class SiteWatch:
                     news.projects[project] = summary
                 case topics.NodeState(node=node):
                     state = payload if isinstance(payload, NodeState) else None
-                    for known in (self._nodes, self._heard):
-                        known.discard(node) if state is None else known.add(node)
+                    if state is None:
+                        self._nodes.pop(node, None)
+                    else:
+                        self._nodes[node] = self._connection
                     news.nodes[node] = state
                 case topics.NodeMetrics(node=node) if isinstance(payload, NodeSample):
                     news.samples[node] = payload
