@@ -14,6 +14,7 @@ from broker import codec, messages, topics
 from winslow import metrics, node
 from winslow.errors import InvalidInput
 from winslow.pipeline import GpuRequirement, Requirements
+from winslow.quantities import MAX_SIZE
 from winslow.project import RunState
 from winslow.workspace import EntryType
 
@@ -26,6 +27,7 @@ texts = st.text(max_size=50)
 amounts = st.floats(0, 1e15)
 percents = st.floats(0, 100)
 sizes = st.integers(0, 2**62)
+asked_sizes = st.integers(0, MAX_SIZE)
 
 all_topics: st.SearchStrategy[topics.Topic] = st.one_of(
     *(
@@ -158,10 +160,10 @@ def exchanges(draw: st.DrawFn) -> tuple[topics.Topic, codec.Payload]:
                 requires=st.builds(
                     Requirements,
                     cpus=st.floats(0.1, 64),
-                    memory=sizes,
-                    gpus=st.none() | st.builds(GpuRequirement, count=st.integers(1, 8), memory=sizes),
+                    memory=asked_sizes,
+                    gpus=st.none() | st.builds(GpuRequirement, count=st.integers(1, 8), memory=asked_sizes),
                 ),
-                inputs=st.tuples(st.builds(messages.OfferInput, key=texts, size=sizes)),
+                inputs=st.tuples(st.builds(messages.OfferInput, key=texts, size=asked_sizes)),
                 priority=st.integers(-5, 5),
             )
         case topics.Bid():
