@@ -14,8 +14,8 @@ from broker import codec, messages, topics
 from winslow import metrics, node
 from winslow.errors import InvalidInput
 from winslow.pipeline import GpuRequirement, Requirements
-from winslow.quantities import MAX_SIZE
 from winslow.project import RunState
+from winslow.quantities import MAX_SIZE
 from winslow.workspace import EntryType
 
 ALNUM = string.ascii_letters + string.digits
@@ -163,7 +163,7 @@ def exchanges(draw: st.DrawFn) -> tuple[topics.Topic, codec.Payload]:
                     memory=asked_sizes,
                     gpus=st.none() | st.builds(GpuRequirement, count=st.integers(1, 8), memory=asked_sizes),
                 ),
-                inputs=st.tuples(st.builds(messages.OfferInput, key=texts, size=asked_sizes)),
+                inputs=st.tuples(st.builds(messages.OfferInput, key=texts, size=sizes)),
                 priority=st.integers(-5, 5),
             )
         case topics.Bid():
