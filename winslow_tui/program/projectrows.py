@@ -44,7 +44,7 @@ class ProjectRow:
     progress: Progress | None = None
     heard: float | None = None
 
-    @property
+    @cached_property
     def active(self) -> ActiveSummary | None:
         """The run a row tells of: one that a node has, else one that waits."""
         runs = self.summary.active
@@ -78,8 +78,9 @@ class ProjectRow:
             return self.progress.percent
         return self.active.percent if self.active else None
 
+    @cached_property
     def fields(self) -> dict[str, tuple[str, ...]]:
-        """What a filter looks at."""
+        """What a filter looks at, of thousands of rows at every key."""
         run = self.active
         return {
             "name": (self.summary.name, self.summary.id),

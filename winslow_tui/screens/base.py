@@ -62,6 +62,7 @@ class SiteScreen(Screen[None], inherit_bindings=False):
     SiteScreen #body { height: 1fr; }
     """
     _told_off = ""
+    _narrows = False  # the filter was changed, and the list is not narrowed yet
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "back", show=False, id="back"),
         Binding("slash", "filter", "filter", key_display="/", show=False, id="filter"),
@@ -305,8 +306,15 @@ class SiteScreen(Screen[None], inherit_bindings=False):
     def _filter_changed(self) -> None:
         if self.remembered:
             self.winslow.remembered.view(self.remembered).filter = self.filter_text[:1024]
-        self.filtered()
-        self.draw_frame()
+        if not self._narrows:  # what is typed at once is looked for once
+            self._narrows = True
+            self.call_later(self._narrow)
+
+    def _narrow(self) -> None:
+        if self._narrows and self.there:
+            self._narrows = False
+            self.filtered()
+            self.draw_frame()
 
     def action_sort(self, column: str) -> None:
         """Sort the list by a column, or turn it around, or give it its own order back."""
@@ -318,6 +326,7 @@ class SiteScreen(Screen[None], inherit_bindings=False):
 
     @on(Input.Submitted, "#filter")
     def _filter_kept(self) -> None:
+        self._narrow()
         self._close_filter()
 
     def _close_filter(self) -> None:

@@ -107,7 +107,7 @@ class ProjectsScreen(SiteScreen):
         wanted = filtering.parse(self.filter_text, fields=projectrows.FIELDS)
         order, rows = self.site.order, self.site.projects
         if wanted.conditions:
-            order = [key for key in order if wanted.holds(rows[key].fields())]
+            order = [key for key in order if wanted.holds(rows[key].fields)]
         if self.sorting.column:
             order = self.sorting.order(order, {name: partial(of, rows) for name, of in _VALUES.items()})
         servers = (self.site.broker.up, self.site.store.up)
