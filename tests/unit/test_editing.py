@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -214,15 +215,23 @@ def test_an_editor_that_fails_before_anything_was_changed_leaves_nothing_behind(
     assert desk.drafts == []
 
 
-@pytest.mark.parametrize("name", ["HUP", "TERM"])
-def test_a_terminal_that_goes_away_lets_the_editor_save(desk: Desk, name: str) -> None:
+@pytest.fixture(params=["HUP", "TERM"])
+def ending(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A signal that ends programs, also where whoever runs the tests ignores it, as nohup does."""
+    number = signal.Signals[f"SIG{request.param}"]
+    before = signal.signal(number, signal.SIG_DFL)
+    yield str(request.param)
+    signal.signal(number, before)
+
+
+def test_a_terminal_that_goes_away_lets_the_editor_save(desk: Desk, ending: str) -> None:
     script = f"""
-        trap 'echo saved >> "$1"; exit 0' {name}
+        trap 'echo saved >> "$1"; exit 0' {ending}
         echo typed >> "$1"
-        kill -{name} $PPID
+        kill -{ending} $PPID
         while :; do sleep 0.02; done
     """
-    with pytest.raises(Interrupted, match=f"interrupted by SIG{name}"):
+    with pytest.raises(Interrupted, match=f"interrupted by SIG{ending}"):
         desk.edit(script)
     assert desk.kept() == BEGAN + "typed\nsaved\n"
 
