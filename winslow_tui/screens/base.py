@@ -311,8 +311,8 @@ class SiteScreen(Screen[None], inherit_bindings=False):
             self.call_later(self._narrow)
 
     def _narrow(self) -> None:
-        if self._narrows and self.there:
-            self._narrows = False
+        narrows, self._narrows = self._narrows, False
+        if narrows and self.there:
             self.filtered()
             self.draw_frame()
 
