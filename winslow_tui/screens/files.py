@@ -1,9 +1,7 @@
-"""The resources, and what every file view has: verbs for files, their preview, and the transfers under way."""
+"""The resources, and what every file view has: verbs for files, and the transfers under way."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -15,7 +13,6 @@ from textual.widget import Widget
 from winslow import address, terminal_text
 from winslow.errors import Refused, WinslowError
 from winslow.placement import size_text
-from winslow.workspace import EntryType
 from winslow_tui.facade import filing, livefiles, workspace_editing
 from winslow_tui.facade.filing import File
 from winslow_tui.program import filtering, sorting, verbs
@@ -26,8 +23,8 @@ from winslow_tui.program.unfinished import Direction
 from winslow_tui.program.verbs import Kind, verb
 from winslow_tui.screens.base import SiteScreen
 from winslow_tui.screens.form import Field, Form, Question
-from winslow_tui.screens.page import Page
 from winslow_tui.screens.paging import page_file
+from winslow_tui.screens.preview import open_file
 from winslow_tui.shown.wording import time_left
 from winslow_tui.widgets.browser import Browser
 from winslow_tui.widgets.table import Cell, Column, VirtualTable
@@ -35,7 +32,6 @@ from winslow_tui.widgets.table import Cell, Column, VirtualTable
 if TYPE_CHECKING:
     from winslow_tui.program.app import WinslowApp
 
-PREVIEW = 256 << 10  # bytes of a file that are looked at
 LINK_SECONDS = 3600
 _STATES = {
     State.WAITING: ("◐", "waiting"),
@@ -227,57 +223,6 @@ class FilesScreen(SiteScreen):
     @on(Browser.Opened)
     def _open(self, event: Browser.Opened) -> None:
         open_file(self.winslow, event.where, event.file)
-
-
-def open_file(app: WinslowApp, where: str, file: File) -> None:
-    """Show the beginning of a file, or what is known of it."""
-
-    def work() -> bytes:
-        if file.kind is not EntryType.FILE or not file.key:
-            return b""
-        return app.client.store.get_range(file.key, 0, PREVIEW)
-
-    def done(data: bytes) -> None:
-        app.push_screen(Page(where, preview(file, data), whole=lambda: page_file(app, file)))
-
-    app.do(work, done)
-
-
-def preview(file: File, data: bytes) -> str:
-    """A file's beginning as text for a screen: CSV in columns, text as it is, of anything else its facts."""
-    facts = [
-        f"size      {size_text(file.size)} ({file.size:,} bytes)",
-        f"modified  {file.modified}" if file.modified else "",
-        f"sha256    {file.sha256}" if file.sha256 else "",
-        f"link to   {file.target}" if file.target else "",
-    ]
-    head = "\n".join(fact for fact in facts if fact) + "\n\n"
-    if not data:
-        return head + ("(empty)" if file.kind is EntryType.FILE and not file.size else "")
-    if b"\0" in data[:4096]:
-        return head + "(not a text)\n\n" + _hex(data[:256])
-    text = data.decode("utf-8", "replace")
-    if file.path.endswith((".csv", ".tsv")):
-        text = _columns(text, "\t" if file.path.endswith(".tsv") else ",")
-    return head + text + ("\n…" if len(data) < file.size else "")
-
-
-def _columns(text: str, delimiter: str) -> str:
-    try:
-        rows = list(csv.reader(io.StringIO(text), delimiter=delimiter))[:500]
-    except csv.Error:
-        return text
-    widths: dict[int, int] = {}
-    for row in rows:
-        for place, cell in enumerate(row):
-            widths[place] = min(30, max(widths.get(place, 0), len(cell)))
-    return "\n".join(
-        "  ".join(cell[:30].ljust(widths[place]) for place, cell in enumerate(row)) for row in rows
-    )
-
-
-def _hex(data: bytes) -> str:
-    return "\n".join(data[at : at + 16].hex(" ") for at in range(0, len(data), 16))
 
 
 class TransfersScreen(SiteScreen):

@@ -32,9 +32,10 @@ from winslow_tui.screens import queue as _queue  # noqa: F401  adds its verbs
 from winslow_tui.screens import shell as _shell  # noqa: F401  adds its verbs
 from winslow_tui.screens import steering as _steering  # noqa: F401  adds its verbs
 from winslow_tui.screens.base import SiteScreen
-from winslow_tui.screens.files import look, open_file
+from winslow_tui.screens.files import look
 from winslow_tui.screens.logpane import LogPane, Shown
 from winslow_tui.screens.metricspane import MetricsPane
+from winslow_tui.screens.preview import open_file
 from winslow_tui.shown import runfacts
 from winslow_tui.widgets.browser import Browser
 from winslow_tui.widgets.frame import Line, Part

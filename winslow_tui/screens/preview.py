@@ -1,0 +1,69 @@
+"""A file's beginning on a page: what it is, and a text as it stands, or as a table."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING
+
+from winslow.placement import size_text
+from winslow.workspace import EntryType
+from winslow_tui.facade.filing import File
+from winslow_tui.screens.page import Page
+from winslow_tui.screens.paging import page_file
+
+if TYPE_CHECKING:
+    from winslow_tui.program.app import WinslowApp
+
+PREVIEW = 256 << 10  # bytes of a file that are looked at
+
+
+def open_file(app: WinslowApp, where: str, file: File) -> None:
+    """Show the beginning of a file, or what is known of it."""
+
+    def work() -> bytes:
+        if file.kind is not EntryType.FILE or not file.key:
+            return b""
+        return app.client.store.get_range(file.key, 0, PREVIEW)
+
+    def done(data: bytes) -> None:
+        app.push_screen(Page(where, preview(file, data), whole=lambda: page_file(app, file)))
+
+    app.do(work, done)
+
+
+def preview(file: File, data: bytes) -> str:
+    """A file's beginning as text for a screen: CSV in columns, text as it is, of anything else its facts."""
+    facts = [
+        f"size      {size_text(file.size)} ({file.size:,} bytes)",
+        f"modified  {file.modified}" if file.modified else "",
+        f"sha256    {file.sha256}" if file.sha256 else "",
+        f"link to   {file.target}" if file.target else "",
+    ]
+    head = "\n".join(fact for fact in facts if fact) + "\n\n"
+    if not data:
+        return head + ("(empty)" if file.kind is EntryType.FILE and not file.size else "")
+    if b"\0" in data[:4096]:
+        return head + "(not a text)\n\n" + _hex(data[:256])
+    text = data.decode("utf-8", "replace")
+    if file.path.endswith((".csv", ".tsv")):
+        text = _columns(text, "\t" if file.path.endswith(".tsv") else ",")
+    return head + text + ("\n…" if len(data) < file.size else "")
+
+
+def _columns(text: str, delimiter: str) -> str:
+    try:
+        rows = list(csv.reader(io.StringIO(text), delimiter=delimiter))[:500]
+    except csv.Error:
+        return text
+    widths: dict[int, int] = {}
+    for row in rows:
+        for place, cell in enumerate(row):
+            widths[place] = min(30, max(widths.get(place, 0), len(cell)))
+    return "\n".join(
+        "  ".join(cell[:30].ljust(widths[place]) for place, cell in enumerate(row)) for row in rows
+    )
+
+
+def _hex(data: bytes) -> str:
+    return "\n".join(data[at : at + 16].hex(" ") for at in range(0, len(data), 16))
