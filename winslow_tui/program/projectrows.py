@@ -78,9 +78,8 @@ class ProjectRow:
             return self.progress.percent
         return self.active.percent if self.active else None
 
-    @cached_property
     def fields(self) -> dict[str, tuple[str, ...]]:
-        """What a filter looks at, of thousands of rows at every key."""
+        """What a filter looks at."""
         run = self.active
         return {
             "name": (self.summary.name, self.summary.id),

@@ -40,6 +40,8 @@ class SiteModel:
         self._order: list[tuple[int, float, str]] = []
         self._begun = clock()
         self.projects: dict[str, ProjectRow] = {}
+        self.fields: dict[str, dict[str, tuple[str, ...]]] = {}
+        """What a filter looks at, by project: made as each comes, since it wants those of thousands at every key."""
         self.counts: Counter[str] = Counter()  # projects by state
         self.nodes: dict[str, NodeState] = {}
         self.samples: dict[str, NodeSample] = {}
@@ -101,6 +103,7 @@ class SiteModel:
     def _project(self, project: str, summary: messages.ProjectSummary | None, *, move: bool) -> bool:
         """One project's row; whether the order changed."""
         old = self.projects.pop(project, None)
+        self.fields.pop(project, None)
         if old is not None and move:
             place = bisect_left(self._order, old.urgency)
             if place < len(self._order) and self._order[place] == old.urgency:
@@ -114,6 +117,7 @@ class SiteModel:
         if old is not None and old.summary.state != summary.state:
             heard = self._clock()
         row = self.projects[project] = ProjectRow(summary, self._progress_of(summary), heard)
+        self.fields[project] = row.fields()
         if move:
             insort(self._order, row.urgency)
         return old is None or old.urgency != row.urgency

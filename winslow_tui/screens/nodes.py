@@ -123,8 +123,7 @@ class NodesScreen(SiteScreen):
     def changed(self, changes: Changes) -> None:
         if changes.nodes or changes.servers:
             self.filtered()
-        for key in changes.nodes:
-            self.table.changed(key)
+        self.table.changed(*changes.nodes)
 
     def filtered(self) -> None:
         wanted = filtering.parse(self.filter_text, fields=noderows.FIELDS)

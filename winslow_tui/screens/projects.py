@@ -95,8 +95,7 @@ class ProjectsScreen(SiteScreen):
             or (changes.projects and (self.filter_text or self.sorting.column))
         ):
             self._arrange()
-        for key in changes.projects:
-            self.table.changed(key)
+        self.table.changed(*changes.projects)
         if self.table.current in changes.projects:
             self._tell_why()
 
@@ -105,9 +104,9 @@ class ProjectsScreen(SiteScreen):
 
     def _arrange(self) -> None:
         wanted = filtering.parse(self.filter_text, fields=projectrows.FIELDS)
-        order, rows = self.site.order, self.site.projects
+        order, rows, fields = self.site.order, self.site.projects, self.site.fields
         if wanted.conditions:
-            order = [key for key in order if wanted.holds(rows[key].fields)]
+            order = [key for key in order if wanted.holds(fields[key])]
         if self.sorting.column:
             order = self.sorting.order(order, {name: partial(of, rows) for name, of in _VALUES.items()})
         servers = (self.site.broker.up, self.site.store.up)

@@ -164,18 +164,19 @@ class VirtualTable(ScrollView, can_focus=True, inherit_bindings=False):
         self.refresh()
         self._tell()
 
-    def changed(self, key: str) -> None:
-        """Draw one row anew, if it is on the screen."""
-        place = self._places.get(key)
-        if place is not None:
-            self.refresh_line(place + 1)
+    def changed(self, *keys: str) -> None:
+        """Draw those rows anew that are on the screen."""
+        top = int(self.scroll_offset.y)
+        places = {self._places.get(key) for key in keys}
+        for place in range(top, top + self.size.height):
+            if place in places:
+                self.refresh_line(place + 1)
 
     def aged(self) -> None:
         """Draw the rows on the screen anew whose cells have become others."""
         top = int(self.scroll_offset.y)
-        for key in self._keys[top : top + self.size.height]:
-            if self._drawn.get(key) != self._row(key):
-                self.changed(key)
+        shown = self._keys[top : top + self.size.height]
+        self.changed(*(key for key in shown if self._drawn.get(key) != self._row(key)))
 
     def refresh_line(self, y: int) -> None:
         """Draw the virtual line `y` anew; 0 is the header, which does not scroll."""
