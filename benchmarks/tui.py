@@ -124,7 +124,7 @@ def following(terminal: Terminal, seconds: float) -> list[Figure]:
         Figure("following: a line's way, 99 %", share(delays, 0.99) * 1000, "ms"),
         Figure("following: between two steps, median", median(steps) * 1000, "ms"),
         Figure("following: between two steps, longest", max(steps) * 1000, "ms"),
-        Figure("following: paints", len(paints) / seconds, "/s", most=10.5),
+        Figure("following: paints", len(paints) / seconds, "/s", most=10),
     ]
 
 
@@ -151,6 +151,19 @@ def pressing(terminal: Terminal, name: str, keys: Sequence[tuple[str, str]]) -> 
     return [
         Figure(f"{name}: key to answer, median", median(took) * 1000, "ms", most=50),
         Figure(f"{name}: key to answer, longest", max(took) * 1000, "ms"),
+    ]
+
+
+def holding(terminal: Terminal, key: str, seconds: float) -> list[Figure]:
+    """A key that is held: it comes thirty times a second."""
+    paints = []
+    for _ in range(round(seconds * 30)):
+        os.write(terminal.master, key.encode())
+        paints += terminal.rest(1 / 30)
+    steps = [later.at - earlier.at for earlier, later in pairwise(paints)]
+    return [
+        Figure("a key held: paints", 1 / (sum(steps) / len(steps)), "/s", most=10),
+        Figure("a key held: between two paints, longest", max(steps) * 1000, "ms"),
     ]
 
 
@@ -185,9 +198,10 @@ def measure(given: argparse.Namespace, broker: str, store: Store, folder: Path) 
             figures += pressing(terminal, "following", [("f", r"line [\d,]+ of"), ("f", "following")])
             _leave(terminal)
             listed = terminal.rest(given.seconds / 2)
-            figures.append(Figure("list: paints", len(listed) / (given.seconds / 2), "/s", most=10.5))
+            figures.append(Figure("list: paints", len(listed) / (given.seconds / 2), "/s", most=10))
             moves = ("j", "G", "k", "g", "\x06", "k")
             figures += pressing(terminal, "list", [(key, _CURSOR) for key in moves])
+            figures += holding(terminal, "j", given.seconds / 4)
             os.write(terminal.master, b"2")
             terminal.rest(given.seconds / 2)
             memory = process.memory_info().rss

@@ -63,11 +63,14 @@ def gone(process: psutil.Process) -> bool:
         return True
 
 
-def test_an_editor_gets_the_terminal_and_gives_it_back_with_the_mouse(opened: Open, tmp_path: Path) -> None:
+@pytest.mark.parametrize("over", ["", "192.0.2.1 50000 192.0.2.2 22"], ids=["here", "over SSH"])
+def test_an_editor_gets_the_terminal_and_gives_it_back_with_the_mouse(
+    opened: Open, tmp_path: Path, over: str
+) -> None:
     editor = program(
         tmp_path, "editor", 'echo editing; read answer; sed -i "s/MODEL: v8/MODEL: $answer/" "$1"'
     )
-    screen = opened(EDITOR=editor, VISUAL="")
+    screen = opened(EDITOR=editor, VISUAL="", SSH_CONNECTION=over)
     assert not screen.mouse
     screen.press("m")
     screen.reads("mouse on")

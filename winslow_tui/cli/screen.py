@@ -17,15 +17,15 @@ from winslow.config import Config, state_folder
 from winslow.errors import UsageError
 from winslow_tui.cli.output import say
 from winslow_tui.program import leaving
+from winslow_tui.program.pace import over_ssh
 
 if TYPE_CHECKING:
     from winslow_tui.program.app import WinslowApp
     from winslow_tui.program.surroundings import Surroundings
 
 COMMANDS = "command"  # what the threads are named after that call the facade
-PAINTS_OVER_SSH = "20"
-"""At most so many paints a second where every byte crosses a network: what comes by itself takes ten of them
-(`app.PAINT_SECONDS`), so that a key does not wait for the next of these."""
+PAINTS_OVER_SSH = "30"
+"""Drawn a second at most over SSH, where ten go to the terminal (`program.pace`): a key does not wait for the next."""
 
 
 def screen(load: Callable[[], Config], *, readonly: bool, around: Surroundings | None = None) -> NoReturn:
@@ -56,7 +56,7 @@ def screen(load: Callable[[], Config], *, readonly: bool, around: Surroundings |
 def profile() -> None:
     """Set what Textual reads when it is imported: nothing moves by itself, and less is painted over a network."""
     os.environ["TEXTUAL_ANIMATIONS"] = "none"
-    if os.environ.get("SSH_CONNECTION"):
+    if over_ssh():
         os.environ.setdefault("TEXTUAL_FPS", PAINTS_OVER_SSH)
 
 

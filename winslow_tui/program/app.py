@@ -23,6 +23,7 @@ from winslow.errors import InvalidInput, StoreRefused, StoreUnreachable, Winslow
 from winslow_tui.facade.editing import Subject
 from winslow_tui.program.attention import sentence, sequence
 from winslow_tui.program.keymap import Keymap, rebind
+from winslow_tui.program.pace import TURN_SECONDS, TURN_SECONDS_OVER_SSH, over_ssh
 from winslow_tui.program.remembering import keep, recall
 from winslow_tui.program.sitemodel import Changes, SiteModel
 from winslow_tui.program.surroundings import Surroundings
@@ -40,7 +41,6 @@ from winslow_tui.screens.pipelines import PipelinesScreen
 from winslow_tui.screens.project import ProjectScreen
 from winslow_tui.screens.projects import ProjectsScreen
 
-PAINT_SECONDS = 0.1
 MOST_LEFT_OUT = 3  # turns in a row, for keys
 LOOK_SECONDS = 2.0  # between two looks at the configuration, while it may be what is wrong
 MANY = 200  # projects that are new at once, as at the start and after a cut
@@ -97,8 +97,9 @@ class WinslowApp(App[None], inherit_bindings=False):
         self.unread = ""  # why the configuration cannot be read any more, with the way out
         self._missed = False  # a screen could not read what it shows
         self.readonly = readonly
-        self._sparing = bool(os.environ.get("SSH_CONNECTION"))  # with paints
+        self._sparing = over_ssh()  # with paints
         self._turns = self._left_out = 0
+        self._second = 0.0  # when what changes every second was drawn, by the loop's clock
         self._keys = 0  # that were pressed since a turn
         for theme in THEMES:
             self.register_theme(theme)
@@ -215,8 +216,7 @@ class WinslowApp(App[None], inherit_bindings=False):
             self.begin()
         else:
             self.switch_mode("first")
-        self.set_interval(PAINT_SECONDS, self._turn)
-        self.set_interval(1.0, self._every_second)
+        self.set_interval(TURN_SECONDS_OVER_SSH if self._sparing else TURN_SECONDS, self._turn)
         self.set_interval(LOOK_SECONDS, self._look_again)
 
     def lost(self) -> None:
@@ -273,6 +273,9 @@ class WinslowApp(App[None], inherit_bindings=False):
         self._keys = self._left_out = 0
         self._turns += 1
         self._drain()
+        if (now := asyncio.get_running_loop().time()) >= self._second + 1.0:
+            self._second = now
+            self._every_second()
         for screen in self.screen_stack if self.is_running else ():
             if isinstance(screen, SiteScreen) and screen.there:
                 screen.turn(self._turns)

@@ -3,6 +3,8 @@
 Textual's thread that writes ends with the first error, and the event loop then waits for ever for room in the
 thread's queue; the one that reads turns in a circle at the end of the input. Here what is written to a terminal
 that is gone is dropped, and `lost` is called.
+
+Over SSH paints keep a pace: one that comes too early waits, and what follows it goes with it.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from io import TextIOWrapper
 from typing import IO, TYPE_CHECKING, Protocol, cast
 
 from textual.drivers.linux_driver import LinuxDriver
+
+from winslow_tui.program.pace import PacedOutput, over_ssh
 
 if TYPE_CHECKING:
     from textual.app import App
@@ -82,11 +86,39 @@ class TerminalDriver(LinuxDriver):
 
         self._lost = lost
         self._file = cast("TextIOWrapper", Outlet(cast("IO[str]", self._file), lost))
+        self._loop = loop
+        self._paced: PacedOutput | None = None  # only while the screen is ours
 
     @property
     def there(self) -> bool:
         """Whether the terminal still is one."""
         return os.isatty(self.fileno)
+
+    def start_application_mode(self) -> None:
+        """As the driver's; from then on at a pace."""
+        super().start_application_mode()  # type: ignore[no-untyped-call]
+        if over_ssh():
+            self._paced = PacedOutput(super().write, self._loop)
+
+    def stop_application_mode(self) -> None:
+        """As the driver's, after what waits."""
+        if self._paced is not None:
+            self._paced.let_go()
+            self._paced = None
+        super().stop_application_mode()
+
+    def write(self, data: str) -> None:
+        """As the driver's, or a little later."""
+        if self._paced is None:
+            super().write(data)
+        else:
+            self._paced.write(data)
+
+    def flush(self) -> None:
+        """As the driver's: a paint is whole."""
+        if self._paced is not None:
+            self._paced.painted()
+        super().flush()
 
     def run_input_thread(self) -> None:
         """As the driver's, which passes the end of a terminal through as an error of the program."""
