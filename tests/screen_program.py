@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -28,6 +29,14 @@ class Silent(MemoryStore):
         raise AssertionError(prefix)
 
 
+class Looped(screens.OwnLink):
+    """Whoever tells the broker something does that in a loop of its own, as everywhere but in a site in memory."""
+
+    def broker(self, tell: Callable[[], None]) -> None:
+        """There is none."""
+        asyncio.run(asyncio.sleep(0))
+
+
 def main(folder: Path, *, silent: bool) -> NoReturn:
     """Open it until it is left."""
     site = screens.site()
@@ -41,7 +50,10 @@ def main(folder: Path, *, silent: bool) -> NoReturn:
         site.tell_all()
         return watch
 
-    around = replace(screens.around(site, folder), watch=listen)
+    def client(config: Config) -> Client:
+        return Client(config, link=Looped(config, site.store, site.hear))
+
+    around = replace(screens.around(site, folder), watch=listen, client=client)
     screen(lambda: screens.CONFIG, readonly=False, around=around)
 
 

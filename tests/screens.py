@@ -168,9 +168,10 @@ class Site:
 
     def client(self, config: Config) -> Client:
         """A facade for the program."""
-        return Client(config, link=OwnLink(config, self.store, self._hear))
+        return Client(config, link=OwnLink(config, self.store, self.hear))
 
-    def _hear(self, summary: ProjectSummary, gone: bool) -> None:
+    def hear(self, summary: ProjectSummary, gone: bool) -> None:
+        """A project was changed by somebody on this site."""
         if self.watch is not None:
             self.watch.tell(projects={summary.id: None if gone else summary})
 

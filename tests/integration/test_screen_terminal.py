@@ -84,7 +84,7 @@ def test_an_editor_gets_the_terminal_and_gives_it_back_with_the_mouse(
     assert not screen.mouse, "it is the editor's terminal"
     screen.type("v9")
     screen.press("Enter")
-    screen.reads("Pipelines", "who drives where")
+    screen.reads("Pipelines", "who drives where", "traffic revision 3")
     screen.until(lambda _: screen.mouse, what="the mouse is back")
     screen.press("m", "1")
     screen.until(lambda _: not screen.mouse, what="the mouse is off")

@@ -196,10 +196,10 @@ def _diff_copy(
 @app.command()
 def edit(ctx: typer.Context, name: NameArgument) -> None:
     """Change a definition in your editor (VISUAL or EDITOR); it is checked and applied when the editor ends."""
-    from winslow_tui.cli.editor import in_editor
+    from winslow_tui.cli.editor import edited
     from winslow_tui.facade.definition_editing import PipelineSubject
 
-    in_editor(PipelineSubject(client(ctx), name))
+    edited(PipelineSubject(client(ctx), name))
 
 
 @app.command()

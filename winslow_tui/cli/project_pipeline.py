@@ -23,11 +23,11 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="do not ask")]
 
 def edit(ctx: typer.Context, project: ProjectArgument) -> None:
     """Change a project's own copy of its pipeline in your editor (VISUAL or EDITOR)."""
-    from winslow_tui.cli.editor import in_editor
+    from winslow_tui.cli.editor import edited
     from winslow_tui.facade.definition_editing import CopySubject
 
     used = client(ctx)
-    in_editor(CopySubject(used, used.project(project)))
+    edited(CopySubject(used, used.project(project)))
 
 
 def set_pipeline(

@@ -412,8 +412,9 @@ class WinslowApp(App[None], inherit_bindings=False):
     def edit(self, subject: Subject) -> None:
         """Give the terminal to the person's editor until what it is for is stored or given up."""
         from winslow_tui.cli.editor import in_editor
+        from winslow_tui.program.aside import Aside
 
-        self.lend(lambda: in_editor(subject))
+        self.lend(lambda: self.told(in_editor(Aside(subject)) or f"{subject.title}: nothing was changed"))
 
     # -- going somewhere
 
