@@ -325,6 +325,25 @@ async def test_the_line_behind_the_colon(tmp_path: Path) -> None:
         await anna.type("nothing like that")
         await anna.press("enter")
         await anna.reads("there is no command 'nothing like that' here")
+        await anna.press("colon")
+        await anna.type("resu")  # as the command line calls it
+        await anna.press("tab")
+        assert anna.app.screen.query_one(Input).value == "start"
+        await anna.press("enter")
+        await anna.until(lambda: isinstance(anna.app.screen, Form))
+        await anna.press("escape")
+
+
+async def test_the_line_behind_the_colon_shows_the_keys_that_there_are(tmp_path: Path) -> None:
+    async with at(tmp_path) as anna:
+        await anna.press("4")
+        await anna.reads("busybox")
+        active = {each.binding.action for each in anna.app.screen.active_bindings.values()}
+        assert "verb('site', 'new')" not in active  # `n` goes to the next find there
+        await anna.press("colon")
+        await anna.type("new")
+        await anna.reads("new project")
+        assert " n " not in next(row for row in anna.sees().splitlines() if "new project" in row)
 
 
 # -- doing
@@ -547,6 +566,8 @@ async def test_readonly_shows_everything_and_changes_nothing(tmp_path: Path) -> 
         assert not isinstance(anna.app.screen, (Form, Question))
         await anna.press("d")
         await anna.until(lambda: isinstance(anna.app.screen, Form))  # a download changes nothing of the site
+        await anna.press("escape", "T")
+        await anna.reads("Transfers")
         assert {info.key: info.etag for info in anna.site.store.walk("documents/")} == before
 
 

@@ -21,7 +21,8 @@ Kind = Literal["site", "project", "run", "queue", "node", "file", "pipeline"]
 @dataclass(frozen=True)
 class Verb:
     """`name` is typed behind `:`, `words` is what hints and help say. `do` gets the things by key: what is marked
-    where it is `bulk`, else the one under the cursor; of kind `site` there is none."""
+    where it is `bulk`, else the one under the cursor; of kind `site` there is none. `also`: what else people type for
+    it, as the command line calls it."""
 
     name: str
     on: Kind
@@ -31,6 +32,7 @@ class Verb:
     shown: bool = False  # among the hints at the bottom
     bulk: bool = False
     changes: bool = True  # not where everything is only looked at
+    also: Sequence[str] = ()
 
     @property
     def action(self) -> str:
@@ -50,12 +52,23 @@ def verb(
     shown: bool = False,
     bulk: bool = False,
     changes: bool = True,
+    also: Sequence[str] = (),
 ) -> Callable[[Callable[[WinslowApp, Sequence[str]], None]], Callable[[WinslowApp, Sequence[str]], None]]:
     """Add a function to the list."""
 
     def add(do: Callable[[WinslowApp, Sequence[str]], None]) -> Callable[[WinslowApp, Sequence[str]], None]:
         _VERBS.append(
-            Verb(name=name, on=on, words=words, do=do, key=key, shown=shown, bulk=bulk, changes=changes)
+            Verb(
+                name=name,
+                on=on,
+                words=words,
+                do=do,
+                key=key,
+                shown=shown,
+                bulk=bulk,
+                changes=changes,
+                also=also,
+            )
         )
         return do
 
@@ -70,7 +83,9 @@ def of(kind: Kind) -> list[Verb]:
 def find(name: str, kinds: Sequence[Kind]) -> Verb | None:
     """The verb of that name, of the first of the kinds that has one; a unique beginning of a name will do."""
     for kind in kinds:
-        exact = [each for each in of(kind) if each.name == name]
+        exact = sorted(
+            (each for each in of(kind) if name in (each.name, *each.also)), key=lambda each: each.name != name
+        )
         if exact:
             return exact[0]
     begun = [each for kind in kinds for each in of(kind) if each.name.startswith(name)]

@@ -251,8 +251,7 @@ class SiteScreen(Screen[None], inherit_bindings=False):
         verb = verbs.find(name, (kind,))
         if verb is None:
             return
-        if verb.changes and self.winslow.readonly:
-            self.winslow.told("nothing is changed here: the program was started with --readonly", bad=True)
+        if verb.changes and not self.may_change():
             return
         keys = self.things(kind)
         if kind != "site" and not keys:
@@ -262,8 +261,14 @@ class SiteScreen(Screen[None], inherit_bindings=False):
         else:
             verb.do(self.winslow, keys)
 
+    def may_change(self) -> bool:
+        """Whether anything of the site may be changed; where not, that is said."""
+        if self.winslow.readonly:
+            self.winslow.told("nothing is changed here: the program was started with --readonly", bad=True)
+        return not self.winslow.readonly
+
     def action_command(self) -> None:
-        self.app.push_screen(CommandLine(self.kinds), self._commanded)
+        self.app.push_screen(CommandLine(self.kinds, self.active_bindings.values()), self._commanded)
 
     def _commanded(self, line: str | None) -> None:
         name = (line or "").strip()

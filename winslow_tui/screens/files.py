@@ -60,7 +60,7 @@ def browser(app: WinslowApp) -> Browser | None:
     return found.first() if found else None
 
 
-@verb("upload", "file", "upload", key="u", shown=True)
+@verb("upload", "file", "upload", key="u", shown=True, also=("put",))
 def upload(app: WinslowApp, keys: Sequence[str]) -> None:
     """Send a file or a folder to where one is looking."""
     view = browser(app)
@@ -91,7 +91,7 @@ def upload(app: WinslowApp, keys: Sequence[str]) -> None:
     )
 
 
-@verb("download", "file", "download", key="d", shown=True, bulk=True, changes=False)
+@verb("download", "file", "download", key="d", shown=True, bulk=True, changes=False, also=("get",))
 def download(app: WinslowApp, keys: Sequence[str]) -> None:
     """Fetch what is marked into a folder here."""
 
@@ -111,7 +111,7 @@ def download(app: WinslowApp, keys: Sequence[str]) -> None:
     )
 
 
-@verb("remove", "file", "remove", key="D", bulk=True)
+@verb("remove", "file", "remove", key="D", bulk=True, also=("rm",))
 def remove(app: WinslowApp, keys: Sequence[str]) -> None:
     """Remove from the resources, a project's input, or what the next run takes over."""
 
@@ -172,7 +172,7 @@ def pager(app: WinslowApp, keys: Sequence[str]) -> None:
     app.do(work, lambda file: page_file(app, file))
 
 
-@verb("transfers", "site", "transfers", key="T")
+@verb("transfers", "site", "transfers", key="T", changes=False)
 def transfers(app: WinslowApp, _keys: Sequence[str]) -> None:
     """Show what is under way."""
     app.push_screen(TransfersScreen())
@@ -287,8 +287,11 @@ class TransfersScreen(SiteScreen):
             self.winslow.transfers.stop(transfer)
 
     def action_again(self) -> None:
-        for transfer in self._chosen():
-            self.winslow.transfers.again(transfer)
+        chosen = self._chosen()
+        sends = any(transfer.errand.direction is Direction.SEND for transfer in chosen)
+        if not sends or self.may_change():
+            for transfer in chosen:
+                self.winslow.transfers.again(transfer)
 
     def action_forget(self) -> None:
         for transfer in self._chosen():

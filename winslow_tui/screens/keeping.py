@@ -23,7 +23,7 @@ def _numbers(keys: Sequence[str]) -> tuple[str, list[int]]:
     return project, sorted(int(key.rpartition("#")[2]) for key in keys)
 
 
-@verb("compare", "run", "compare two", key="c", bulk=True, changes=False)
+@verb("compare", "run", "compare two", key="c", bulk=True, changes=False, also=("diff",))
 def compare(app: WinslowApp, keys: Sequence[str]) -> None:
     """What two marked runs have otherwise: environment, image, requirements, results, files."""
     if len(keys) != 2:
@@ -47,7 +47,7 @@ def difference(found: RunDiff, before: int, after: int) -> str:
     return "\n\n".join(parts) or "nothing differs"
 
 
-@verb("pin", "run", "pin, unpin", key="P", bulk=True)
+@verb("pin", "run", "pin, unpin", key="P", bulk=True, also=("unpin",))
 def pin(app: WinslowApp, keys: Sequence[str]) -> None:
     """Let runs keep their files, whatever is pruned; on pinned ones: let the rule decide again."""
     project, runs = _numbers(keys)
@@ -70,7 +70,7 @@ def prune(app: WinslowApp, keys: Sequence[str]) -> None:
     app.do(lambda: app.client.pruning.plan(project, runs), lambda plan: _ask(app, plan))
 
 
-@verb("tidy", "project", "remove files of old runs")
+@verb("tidy", "project", "remove files of old runs", also=("prune",))
 def tidy(app: WinslowApp, keys: Sequence[str]) -> None:
     """Free the space of the runs that the project's rule lets go."""
     app.do(lambda: app.client.pruning.plan(keys[0]), lambda plan: _ask(app, plan))

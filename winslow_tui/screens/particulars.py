@@ -39,7 +39,7 @@ def clone(app: WinslowApp, keys: Sequence[str]) -> None:
     app.push_screen(Form(f"Clone {keys[0]}", fields, send, done=done))
 
 
-@verb("people", "project", "people", bulk=True)
+@verb("people", "project", "people", bulk=True, also=("participants",))
 def people(app: WinslowApp, keys: Sequence[str]) -> None:
     """Who takes part."""
 

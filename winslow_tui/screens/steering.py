@@ -55,7 +55,7 @@ def new_project(app: WinslowApp, _keys: Sequence[str]) -> None:
     app.do(lambda: [head.name for head in app.client.pipelines.heads()], ask)
 
 
-@verb("pause", "project", "pause", key="p", shown=True, bulk=True)
+@verb("pause", "project", "pause", key="p", shown=True, bulk=True, also=("unpause",))
 def pause(app: WinslowApp, keys: Sequence[str]) -> None:
     """Pause after the running stage; where that is so already, take it back."""
 
@@ -85,7 +85,7 @@ def abort(app: WinslowApp, keys: Sequence[str]) -> None:
     )
 
 
-@verb("start", "project", "start", key="s", shown=True)
+@verb("start", "project", "start", key="s", shown=True, also=("resume",))
 def start(app: WinslowApp, keys: Sequence[str]) -> None:
     """Start or resume: the form has what comes next filled in."""
 
@@ -95,7 +95,7 @@ def start(app: WinslowApp, keys: Sequence[str]) -> None:
     app.do(lambda: app.client.project(keys[0]), ask)
 
 
-@verb("answer", "project", "answer what it asks", key="a", shown=False)
+@verb("answer", "project", "answer what it asks", key="a", also=("confirm",))
 def answer(app: WinslowApp, keys: Sequence[str]) -> None:
     """The form with exactly the values it asks for, or the question it asks."""
 
@@ -128,7 +128,7 @@ def answer(app: WinslowApp, keys: Sequence[str]) -> None:
     app.do(lambda: app.client.project(keys[0]), ask)
 
 
-@verb("tags", "project", "tags", key="t", bulk=True)
+@verb("tags", "project", "tags", key="t", bulk=True, also=("tag",))
 def tags(app: WinslowApp, keys: Sequence[str]) -> None:
     """Add and remove tags."""
 
