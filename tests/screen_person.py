@@ -1,8 +1,12 @@
-"""Who presses the keys of the full-screen program in a test, and looks at what it shows."""
+"""Who presses the keys of the full-screen program in a test, and looks at what it shows.
+
+`at(folder)` is the program on the site of `tests.screens`, and the person who sits there."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import ClassVar
 
 from textual.pilot import Pilot
@@ -71,3 +75,21 @@ class Patient(Person):
     """Who looks at real servers, which take their time."""
 
     deadline: ClassVar[float] = 120.0
+
+
+@asynccontextmanager
+async def at(
+    folder: Path,
+    *,
+    readonly: bool = False,
+    site: screens.Site | None = None,
+    size: tuple[int, int] = (100, 30),
+) -> AsyncIterator[Person]:
+    """The program on the site, its list of projects shown."""
+    site = site or screens.site()
+    app = screens.app(site, folder, readonly=readonly)
+    async with app.run_test(size=size, notifications=True) as pilot:
+        person = Person(pilot, site)
+        await person.until(lambda: len(app.site.projects) == len(site.summaries))
+        await pilot.pause()
+        yield person

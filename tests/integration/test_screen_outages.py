@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from rich.style import Style
 from textual.screen import Screen
+from textual.widgets import Input
 
 from broker import topics
 from broker.embedded import BrokerKind
@@ -24,15 +25,23 @@ from tests.faults.link import Link
 from tests.screen_person import Patient
 from tests.services.servers import BrokerService, StoreService
 from winslow.config import Config, load
+from winslow.events import Ended, Exited
+from winslow.project import Reason
 from winslow_tui.facade import live
 from winslow_tui.facade.changes import Changes
 from winslow_tui.facade.client import Client
+from winslow_tui.program import verbs
 from winslow_tui.program.app import WinslowApp
 from winslow_tui.program.sitewatch import SiteWatch
 from winslow_tui.program.surroundings import Surroundings
+from winslow_tui.program.verbs import Kind
 from winslow_tui.screens.base import SiteScreen
 from winslow_tui.screens.command import CommandLine
+from winslow_tui.screens.first_run import FirstRun
 from winslow_tui.screens.help import Help
+from winslow_tui.screens.page import Page
+from winslow_tui.screens.preview import at, open_file
+from winslow_tui.screens.project import ProjectScreen
 from winslow_tui.widgets.frame import Line
 
 HELLO = "name: hello\nstages:\n  - {name: hi, image: busybox}\n"
@@ -73,6 +82,18 @@ SCREENS: dict[tuple[str, ...], tuple[View, ...]] = {
 OVER: dict[str, type[Screen[Any]]] = {"question_mark": Help, "colon": CommandLine}
 """What can be opened over each of them."""
 
+NIGHT = "b10-night-d2aa"
+FAILED = "test-e5kd"
+PREVIEWED = f"{screens.ULM}:input/first.txt"
+ASKED: tuple[tuple[Kind, str, str], ...] = (
+    ("project", "delete", FAILED),
+    ("project", "comment", screens.ULM),
+    ("project", "answer", NIGHT),
+    ("run", "redo", f"{screens.ULM}#2"),
+    ("project", "start", screens.ULM),
+)
+"""What a person is asked over a screen: by kind, verb, and what it is about."""
+
 
 class Somebody:
     """Who works on the site meanwhile, over servers that are there for them all the time."""
@@ -85,11 +106,28 @@ class Somebody:
         """Pipelines, files, a node, and a project with runs behind it."""
         self.client.pipelines.apply(HELLO, source="hello")
         self.client.store.put("resources/first.txt", b"x")
-        self.client.store.put(f"projects/{screens.ULM}/input/first.txt", b"x")
-        project = screens.site().client(screens.CONFIG).project(screens.ULM)
-        self.client.documents.create(project)
-        self.client.link.tell(None, project)
+        self.client.store.put(f"projects/{screens.ULM}/input/first.txt", b"begun")
+        self.make(screens.ULM)
         self._note("begun")
+
+    def make(self, *projects: str) -> None:
+        """Projects as they are on the site of `screens`."""
+        for name in projects:
+            project = screens.site().client(screens.CONFIG).project(name)
+            self.client.documents.create(project)
+            self.client.link.tell(None, project)
+
+    def finish(self) -> None:
+        """The run that was active has failed, and a file is another one."""
+        run = {"n": 3, "k": 1, "claim": "c", "at": "2026-06-12T11:50:00Z", "by": "ws2"}
+        self.client.link.change(screens.ULM, Exited(id="exited", exit_code=7, **run))
+        self.client.link.change(
+            screens.ULM,
+            Ended(
+                id="ended", outcome="failed", reason=Reason.EXIT_CODE, detail="no lane", exit_code=7, **run
+            ),
+        )
+        self.client.store.put(f"projects/{screens.ULM}/input/first.txt", b"changed")
 
     def change(self, number: int) -> None:
         """Something on every screen."""
@@ -151,6 +189,24 @@ def _frame(app: WinslowApp) -> str:
     return shown.query_one("#site", Line).drawn(app.size.width, Style()).text
 
 
+def _is_deeper(app: WinslowApp, open_: int) -> bool:
+    return len(app.screen_stack) > open_
+
+
+def _ages(app: WinslowApp) -> list[str]:
+    """What the pages say of theirs, as far as they do."""
+    return [
+        str(each.query_one("#page").border_subtitle) for each in app.screen_stack if isinstance(each, Page)
+    ]
+
+
+def _do(app: WinslowApp, kind: Kind, name: str, about: str) -> None:
+    """What a key does to one thing, whatever is shown."""
+    verb = verbs.find(name, (kind,))
+    assert verb is not None
+    verb.do(app, [about])
+
+
 async def test_every_screen_outlives_cut_lines_and_catches_up(
     tmp_path: Path,
     lines: Lines,
@@ -203,6 +259,64 @@ async def test_every_screen_outlives_cut_lines_and_catches_up(
                 await pilot.pause()
             await anna.press("1")
     assert visited >= {each for each in screens.every() if issubclass(each, SiteScreen)}
+
+
+async def test_what_lies_over_a_screen_outlives_cut_lines(
+    tmp_path: Path,
+    lines: Lines,
+    mosquitto_broker: BrokerService,
+    seaweedfs_store: StoreService,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Pages and, over them, forms and a question: all were opened before the cut, and the last is sent after it."""
+    monkeypatch.setattr("broker.session.backoff", lambda failures, jitter: 0.2)  # it has tests of its own
+    store, site = seaweedfs_store.with_new_bucket(), f"t{secrets.token_hex(4)}"
+    somebody = Somebody(config_of(tmp_path, site, mosquitto_broker.url, store, store.endpoint))
+    await asyncio.to_thread(somebody.begin)
+    await asyncio.to_thread(somebody.make, NIGHT, FAILED)
+    app = _program(config_of(tmp_path, site, lines.broker.url, store, lines.store.url), tmp_path)
+    async with app.run_test(size=(120, 30), notifications=True) as pilot:
+        anna = Patient(pilot, screens.Site())
+        await anna.reads(screens.ULM, NIGHT, FAILED, "● broker", "● store")
+        app.open_project(screens.ULM)
+        await anna.reads("pipeline traffic", "#3")
+        await anna.press("space", "space", "c")
+        await anna.reads("run #2 and run #3", "state")
+        _do(app, "project", "explain", screens.ULM)
+        await anna.reads(f"{screens.ULM}: why", "running")
+        file = await asyncio.to_thread(at, somebody.client, PREVIEWED)
+        open_file(app, PREVIEWED, file)
+        await anna.reads(PREVIEWED, "begun")
+        for kind, verb, about in ASKED:
+            open_ = len(app.screen_stack)
+            _do(app, kind, verb, about)
+            await anna.until(partial(_is_deeper, app, open_), verb)
+        visited = {*OVER.values(), FirstRun, *(type(each) for each in app.screen_stack)}
+        assert visited >= {each for each in screens.every() if not issubclass(each, SiteScreen)}
+        lines.broker.cut()
+        lines.store.cut()
+        await anna.until(lambda: "✗ broker away" in _frame(app) and "✗ store away" in _frame(app), "the cut")
+        await anna.until(lambda: all(age.endswith(" old") for age in _ages(app)), "ages")
+        for _, verb, _ in reversed(ASKED):
+            form = app.screen
+            field = form.query(Input).first()
+            field.focus()
+            await anna.type("test")
+            await anna.press("enter")
+            await anna.reads("test", "connection")
+            assert app.screen is form and field.value.endswith("test"), verb
+            if verb != "delete":
+                await anna.press("escape")
+        await asyncio.to_thread(somebody.finish)
+        lines.mend()
+        await anna.until(lambda: "● broker" in _frame(app) and "● store" in _frame(app), "both servers")
+        await anna.press("enter")
+        await anna.reads(f"{FAILED} is deleted")
+        for texts in (("changed",), ("failed", "no lane"), ("run #2 and run #3", "FAILED")):
+            await anna.reads(*texts)
+            await anna.press("escape")
+        assert isinstance(app.screen, ProjectScreen)
+        await anna.reads("✗ exit code")
 
 
 async def test_a_form_is_sent_once_the_servers_are_back(

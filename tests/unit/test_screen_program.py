@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from textual.widgets import Button, Input
+from textual.widgets import Input
 
 from tests import screens
-from tests.screen_person import Person
+from tests.screen_person import Person, at
 from winslow import lifecycle
 from winslow.config import Config, ScreenSettings, Settings
 from winslow.events import Claimed, Confirmed, Ended, Exited, RunQueued, Started
@@ -27,23 +26,6 @@ from winslow_tui.screens.page import Page
 from winslow_tui.screens.project import Banner, ProjectScreen
 from winslow_tui.screens.projects import ProjectsScreen
 from winslow_tui.widgets.table import VirtualTable
-
-SIZE = (100, 30)
-
-
-@asynccontextmanager
-async def at(
-    folder: Path, *, readonly: bool = False, site: screens.Site | None = None
-) -> AsyncIterator[Person]:
-    """The program on the site, its list of projects shown."""
-    site = site or screens.site()
-    app = screens.app(site, folder, readonly=readonly)
-    async with app.run_test(size=SIZE, notifications=True) as pilot:
-        person = Person(pilot, site)
-        await person.until(lambda: len(app.site.projects) == len(site.summaries))
-        await pilot.pause()
-        yield person
-
 
 # -- looking
 
@@ -505,17 +487,6 @@ async def test_deleting_wants_the_name(tmp_path: Path) -> None:
         await anna.reads("was deleted", "no project passes the filter")
         await anna.press("escape")
         await anna.reads("kempten-north-aa2b")
-
-
-async def test_questions_have_the_focus_on_no(tmp_path: Path) -> None:
-    async with at(tmp_path) as anna:
-        answers: list[bool | None] = []
-        for keys, answer in ((["enter"], False), (["right", "enter"], True), (["n"], False), (["y"], True)):
-            anna.app.push_screen(Question("Go on?"), answers.append)
-            await anna.pilot.pause()
-            assert isinstance(anna.app.focused, Button) and anna.app.focused.id == "no"
-            await anna.press(*keys)
-            assert answers[-1] is answer
 
 
 async def test_a_pipeline_is_taken_over_after_its_changes_were_shown(tmp_path: Path) -> None:

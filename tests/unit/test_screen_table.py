@@ -32,6 +32,7 @@ class Shown(App[None]):
         self.names = names or {}
         self.asked = 0
         self.chosen: list[str] = []
+        self.gone: set[str] = set()
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         from winslow_tui.program.themes import DARK
@@ -41,8 +42,10 @@ class Shown(App[None]):
     def compose(self) -> ComposeResult:
         yield VirtualTable(COLUMNS, self._row, empty="nothing here", id="table")
 
-    def _row(self, key: str) -> tuple[Cell, ...]:
+    def _row(self, key: str) -> tuple[Cell, ...] | None:
         self.asked += 1
+        if key in self.gone:
+            return None
         return Cell(terminal_text.line(self.names.get(key, key))), Cell("new", state="new"), Cell("1")
 
     def on_mount(self) -> None:
@@ -139,6 +142,19 @@ async def test_the_sorted_column_says_so() -> None:
     async with app.run_test(size=(40, 11)):
         app.table.sorting = Sorting("SIZE", backwards=True)
         assert "SIZE▾" in app.lines()[0]
+
+
+async def test_the_line_of_a_row_that_is_gone_is_empty_until_the_rows_are_shown_anew() -> None:
+    app = Shown(["a", "b", "c"])
+    async with app.run_test(size=(40, 6)) as pilot:
+        await pilot.pause()
+        app.gone.add("b")
+        app.table.aged()
+        await pilot.pause()
+        assert [line.split() for line in app.lines()[1:4]] == [["▶", "a", "new", "1"], [], ["c", "new", "1"]]
+        app.table.show(["a", "c"])
+        await pilot.pause()
+        assert [line.split()[-3:] for line in app.lines()[1:3]] == [["a", "new", "1"], ["c", "new", "1"]]
 
 
 async def test_ten_thousand_rows_ask_for_what_is_seen_only() -> None:

@@ -37,6 +37,7 @@ from winslow_tui.screens.contexts import contexts
 from winslow_tui.screens.files import FilesScreen
 from winslow_tui.screens.first_run import FirstRun
 from winslow_tui.screens.nodes import NodesScreen
+from winslow_tui.screens.page import Page
 from winslow_tui.screens.pipelines import PipelinesScreen
 from winslow_tui.screens.project import ProjectScreen
 from winslow_tui.screens.projects import ProjectsScreen
@@ -296,16 +297,21 @@ class WinslowApp(App[None], inherit_bindings=False):
             gc.freeze()  # they stay: a collector that goes through thousands of rows stops the screen for 0.1 s
         if (screen := self._shown) is not None:
             screen.changed(changes)
-            if back:
-                self._catch_up(screen)
+        if back:
+            self._catch_up()
         if changes.servers or changes.projects or changes.nodes:
             self._frame()
 
-    def _catch_up(self, screen: SiteScreen) -> None:
-        """Look again at what the screen shows of the store."""
+    def _catch_up(self) -> None:
+        """Look again at what the screen shows of the store, and at the pages over it. What is below them does so by
+        itself when it is shown again."""
         self._missed = False
-        screen.caught_up()
-        screen.files_changed()
+        if (screen := self._shown) is not None:
+            screen.caught_up()
+            screen.files_changed()
+        for page in self.screen_stack if self.is_running else ():
+            if isinstance(page, Page):
+                page.action_look_again()
 
     def _call(self, changes: Changes) -> None:
         """Call the person for what became of their own projects."""
@@ -325,12 +331,14 @@ class WinslowApp(App[None], inherit_bindings=False):
         if isinstance(self._driver, TerminalDriver) and not self._driver.there:
             self.lost()  # of which no signal told: it was ignored, or the terminal was another session's
         self._frame()
-        if self._missed and self.site.store.up and (screen := self._shown):
-            self._catch_up(screen)
+        if self._missed and self.site.store.up:
+            self._catch_up()
 
     def _frame(self) -> None:
-        """Draw the frame of the screen that is shown, be it below a form."""
+        """Draw the frame of the screen that is shown, be it below a form, and the age of pages over it."""
         for screen in reversed(self.screen_stack):
+            if isinstance(screen, Page):
+                screen.draw_age()
             if isinstance(screen, SiteScreen | FirstRun):
                 if screen.there:
                     screen.draw_frame()

@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
 from winslow import address, terminal_text
-from winslow.errors import Refused, WinslowError
+from winslow.errors import WinslowError
 from winslow.placement import size_text
 from winslow_tui.facade import filing, livefiles, workspace_editing
 from winslow_tui.facade.filing import File
@@ -24,7 +24,7 @@ from winslow_tui.program.verbs import Kind, verb
 from winslow_tui.screens.base import SiteScreen
 from winslow_tui.screens.form import Field, Form, Question
 from winslow_tui.screens.paging import page_file
-from winslow_tui.screens.preview import open_file
+from winslow_tui.screens.preview import at, open_file
 from winslow_tui.shown.wording import time_left
 from winslow_tui.widgets.browser import Browser
 from winslow_tui.widgets.table import Cell, Column, VirtualTable
@@ -131,11 +131,8 @@ def remove(app: WinslowApp, keys: Sequence[str]) -> None:
         if (view := browser(app)) is not None:
             view.refresh_files()
 
-    def answered(yes: bool | None) -> None:
-        if yes:
-            app.do(work, done)
-
-    app.push_screen(Question(f"Remove {keys[0] if len(keys) == 1 else f'{len(keys)} things'}?"), answered)
+    what = keys[0] if len(keys) == 1 else f"{len(keys)} things"
+    app.push_screen(Question(f"Remove {what}?", work, done=done))
 
 
 @verb("link", "file", "copy a link", key="y", changes=False)
@@ -161,15 +158,7 @@ def link(app: WinslowApp, keys: Sequence[str]) -> None:
 def pager(app: WinslowApp, keys: Sequence[str]) -> None:
     """Read a file in the person's own pager, whole."""
 
-    def work() -> File:
-        where = address.parse(keys[0])
-        project = app.client.project(where.project) if where.project else None
-        found = [] if where.folder else livefiles.look(app.client, where, project, deep=False)
-        if not found:
-            raise Refused(f"{keys[0]} is no file")
-        return found[0]
-
-    app.do(work, lambda file: page_file(app, file))
+    app.do(lambda: at(app.client, keys[0]), lambda file: page_file(app, file))
 
 
 @verb("transfers", "site", "transfers", key="T", changes=False)
@@ -261,8 +250,10 @@ class TransfersScreen(SiteScreen):
             self.table.show(list(reversed(found.all)))
             self.table.refresh()
 
-    def _row(self, key: str) -> tuple[Cell, ...]:
-        transfer = self.winslow.transfers.all[key]
+    def _row(self, key: str) -> tuple[Cell, ...] | None:
+        transfer = self.winslow.transfers.all.get(key)
+        if transfer is None:
+            return None
         sign, style = _STATES[transfer.state]
         errand, sends = transfer.errand, transfer.errand.direction is Direction.SEND
         left = transfer.left if not transfer.state.over else None
@@ -280,7 +271,8 @@ class TransfersScreen(SiteScreen):
         )
 
     def _chosen(self) -> list[Transfer]:
-        return [self.winslow.transfers.all[key] for key in self.table.chosen]
+        found = self.winslow.transfers.all
+        return [found[key] for key in self.table.chosen if key in found]
 
     def action_stop(self) -> None:
         for transfer in self._chosen():

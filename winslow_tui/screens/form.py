@@ -1,6 +1,6 @@
 """Asking a person: a form of named fields, and a question before something is destroyed.
 
-A form stays open until what it is for was done: an error is shown in it as a sentence, and nothing that was
+Both stay open until what they are for was done: an error is shown in them as a sentence, and nothing that was
 typed is lost.
 """
 
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from textual import on
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
@@ -22,6 +22,8 @@ from textual.widgets import Button, Input, Select, Static
 
 from winslow import terminal_text
 from winslow.errors import WinslowError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,55 @@ class Field:
         return terminal_text.line(self.value)
 
 
-class Form(ModalScreen[None]):
+class Asking(ModalScreen[None]):
+    """What a form and a question have: work that is called in a thread, and a place for what went wrong with it."""
+
+    DEFAULT_CSS = """
+    Asking #problem { color: $error; height: auto; display: none; }
+    Asking #problem.shown { display: block; }
+    """
+    _working = False
+
+    def carry_out(self, work: Callable[[], T], done: Callable[[T], object] | None) -> None:
+        """Do it once; what it returns goes to `done` in the app. A WinslowError is shown here, or, where the person
+        has left meanwhile, over what they look at."""
+        if self._working:
+            return
+        self._working = True
+        self.say("…")
+        app = self.app
+
+        def run() -> None:
+            try:
+                result = work()
+            except WinslowError as error:
+                app.call_later(self._refused, app, f"{error}" + (f"\n{error.hint}" if error.hint else ""))
+            else:
+                app.call_later(self._carried_out, result, done)
+
+        app.run_worker(run, thread=True, name="form")  # the app's: it goes on where the person leaves
+
+    def _refused(self, app: App[object], text: str) -> None:
+        self._working = False
+        if self.is_attached:
+            self.say(text)
+        else:
+            app.notify(terminal_text.block(text), severity="error", markup=False, timeout=10)
+
+    def _carried_out(self, result: T, done: Callable[[T], object] | None) -> None:
+        if self.is_attached and self.is_current:
+            self.dismiss()
+        if done is not None:
+            done(result)
+
+    def say(self, text: str) -> None:
+        """Below what is asked."""
+        problem = self.query_one("#problem", Static)
+        problem.update(_plain(text))
+        problem.add_class("shown")
+
+
+class Form(Asking):
     """Fields, and `send` that is called in a thread with their values. What it returns goes to `done` in the app;
     a WinslowError it raises is shown in the form."""
 
@@ -69,8 +119,6 @@ class Form(ModalScreen[None]):
     Form Select { width: 1fr; height: auto; }
     Form Select > SelectCurrent { background: $panel; }
     Form Select:focus > SelectCurrent { background: $cursor-ground; }
-    Form #problem { color: $error; height: auto; display: none; }
-    Form #problem.shown { display: block; }
     Form #form-keys { color: $dim; height: 1; }
     """
 
@@ -89,7 +137,6 @@ class Form(ModalScreen[None]):
         self._send = send
         self._done = done
         self._first = first
-        self._sending = False
 
     def compose(self) -> ComposeResult:
         with Vertical(id="form"):
@@ -133,44 +180,17 @@ class Form(ModalScreen[None]):
         values = self.values
         missing = [field.label for field in self._fields if field.required and not values[field.name].strip()]
         if missing:
-            self._say(f"needed: {', '.join(missing)}")
-            return
-        if self._sending:
-            return
-        self._sending = True
-        self._say("…")
-        self.run_worker(lambda: self._work(values), thread=True, name="form")
-
-    def _work(self, values: Mapping[str, str]) -> None:
-        try:
-            result = self._send(values)
-        except WinslowError as error:
-            self.app.call_later(self._refused, f"{error}" + (f"\n{error.hint}" if error.hint else ""))
+            self.say(f"needed: {', '.join(missing)}")
         else:
-            self.app.call_later(self._sent, result)
-
-    def _refused(self, text: str) -> None:
-        self._sending = False
-        if self.is_attached:
-            self._say(text)
-
-    def _sent(self, result: object) -> None:
-        if self.is_current:
-            self.dismiss()
-        if self._done is not None:
-            self._done(result)
-
-    def _say(self, text: str) -> None:
-        problem = self.query_one("#problem", Static)
-        problem.update(_plain(text))
-        problem.add_class("shown")
+            self.carry_out(lambda: self._send(values), self._done)
 
     def action_cancel(self) -> None:
         self.dismiss()
 
 
-class Question(ModalScreen[bool]):
-    """Yes or no before something is destroyed; the focus is on No. With `name` it must be typed."""
+class Question(Asking):
+    """Yes or no before something is destroyed; the focus is on No. With `name` it must be typed. `send` is called in a
+    thread for a yes, and what it returns goes to `done` in the app."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,n", "answer(False)", "no"),
@@ -188,9 +208,17 @@ class Question(ModalScreen[bool]):
     Question Input { height: 1; border: none; background: $panel; margin-top: 1; }
     """
 
-    def __init__(self, text: str, *, name: str = "") -> None:
+    def __init__(
+        self,
+        text: str,
+        send: Callable[[], T],
+        *,
+        done: Callable[[T], object] | None = None,
+        name: str = "",
+    ) -> None:
         super().__init__()
         self._text = text
+        self._agreed: Callable[[], None] = lambda: self.carry_out(send, done)
         self._name_wanted = name
 
     def compose(self) -> ComposeResult:
@@ -200,6 +228,7 @@ class Question(ModalScreen[bool]):
                 yield Input(
                     placeholder=f"type {terminal_text.line(self._name_wanted)} to go on", compact=True
                 )
+            yield Static(id="problem", markup=False)
             with Horizontal(id="answers"):
                 yield Button("No", id="no", compact=True)
                 yield Button("Yes", id="yes", compact=True)
@@ -209,17 +238,19 @@ class Question(ModalScreen[bool]):
 
     @on(Input.Submitted)
     def _typed(self, event: Input.Submitted) -> None:
-        self.dismiss(self._named(event.value))
+        self.action_answer(self._named(event.value))
 
     @on(Button.Pressed)
     def _pressed(self, event: Button.Pressed) -> None:
         self.action_answer(event.button.id == "yes")
 
     def action_answer(self, yes: bool) -> None:
-        if yes and self._name_wanted and not self._named(self.query_one(Input).value):
+        if not yes:
+            self.dismiss()
+        elif self._name_wanted and not self._named(self.query_one(Input).value):
             self.query_one(Input).focus()
-            return
-        self.dismiss(yes)
+        else:
+            self._agreed()
 
     def _named(self, typed: str) -> bool:
         """Whether it is the name, as it can be read and typed."""

@@ -10,7 +10,7 @@ from winslow.run_diff import RunDiff
 from winslow_tui.facade.pruning import PrunePlan
 from winslow_tui.program.verbs import verb
 from winslow_tui.screens.form import Question
-from winslow_tui.screens.page import Page, aligned
+from winslow_tui.screens.page import aligned, open_page
 from winslow_tui.shown import runfacts
 
 if TYPE_CHECKING:
@@ -30,11 +30,10 @@ def compare(app: WinslowApp, keys: Sequence[str]) -> None:
         app.told(f"mark two runs with {app.keymap.key('mark')} to compare them", bad=True)
         return
     project, (before, after) = _numbers(keys)
-    app.do(
-        lambda: app.client.runs.diff(project, before, after),
-        lambda found: app.push_screen(
-            Page(f"{project}: run #{before} and run #{after}", difference(found, before, after))
-        ),
+    open_page(
+        app,
+        f"{project}: run #{before} and run #{after}",
+        lambda: difference(app.client.runs.diff(project, before, after), before, after),
     )
 
 
@@ -81,15 +80,15 @@ def _ask(app: WinslowApp, plan: PrunePlan) -> None:
         app.told(f"{plan.project.id}: no run has files that can go")
         return
 
-    def answered(yes: bool | None) -> None:
-        if yes:
-            app.do(
-                lambda: app.client.pruning.prune(plan), lambda freed: app.told(f"{size_text(freed)} freed")
-            )
-
     lines = [f"Remove the files of {_named(plan.runs)}, {size_text(plan.bytes)}?"]
     lines += [f"#{n} is what a stage to come would have taken over" for n in plan.next_without]
-    app.push_screen(Question("\n".join(lines)), answered)
+    app.push_screen(
+        Question(
+            "\n".join(lines),
+            lambda: app.client.pruning.prune(plan),
+            done=lambda freed: app.told(f"{size_text(freed)} freed"),
+        )
+    )
 
 
 def _named(runs: Sequence[int]) -> str:

@@ -66,14 +66,14 @@ def label(app: WinslowApp, keys: Sequence[str]) -> None:
 def forget(app: WinslowApp, keys: Sequence[str]) -> None:
     """Remove a node that is gone for good."""
 
-    def answered(yes: bool | None) -> None:
-        if yes:
-            app.do(
-                lambda: app.client.node_wishes.forget(keys[0]), lambda _: app.told(f"{keys[0]} is forgotten")
-            )
-
-    text = f"Forget node {keys[0]} for good?\nWhat it held counts as lost at once."
-    app.push_screen(Question(text, name=keys[0]), answered)
+    app.push_screen(
+        Question(
+            f"Forget node {keys[0]} for good?\nWhat it held counts as lost at once.",
+            lambda: app.client.node_wishes.forget(keys[0]),
+            done=lambda _: app.told(f"{keys[0]} is forgotten"),
+            name=keys[0],
+        )
+    )
 
 
 class NodesScreen(SiteScreen):
@@ -113,8 +113,8 @@ class NodesScreen(SiteScreen):
             self.winslow.watch_.end(self._samples)
             self._samples = None
 
-    def _row(self, key: str) -> tuple[Cell, ...]:
-        return node_row(self.winslow, key).cells()
+    def _row(self, key: str) -> tuple[Cell, ...] | None:
+        return node_row(self.winslow, key).cells() if key in self.site.nodes else None
 
     def caught_up(self) -> None:
         self.filtered()

@@ -1,9 +1,13 @@
-"""A text over the screen, to be read and closed: a file's beginning, a comparison, an explanation."""
+"""A text over the screen, to be read and closed: a file's beginning, a comparison, an explanation.
+
+It is looked up again when a server that was away is back, and by the key that refreshes; how old it is stands below it
+while that cannot be, and from a minute on.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.cells import cell_len, set_cell_size
 from textual.binding import Binding, BindingType
@@ -13,32 +17,50 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from winslow import terminal_text
+from winslow.errors import WinslowError
 from winslow_tui.program.keymap import rebind
+from winslow_tui.program.projectrows import duration
 from winslow_tui.screens import paging
 from winslow_tui.widgets.sheet import Sheet
 
+if TYPE_CHECKING:
+    from winslow_tui.program.app import WinslowApp
+
+OLD_SECONDS = 60.0
+
 
 class Page(ModalScreen[None]):
-    """See the module. Whatever the text holds is shown as it stands; long lines are scrolled to. `whole` opens more
-    than is shown in the person's pager."""
+    """See the module. Whatever the text holds is shown as it stands; long lines are scrolled to. `look`, called in a
+    thread, says what it is by now; `whole` opens more than is shown in the person's pager."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "close", "close"),
         Binding("v", "pager", "open in $PAGER", show=False, id="pager"),
+        Binding("ctrl+r", "look_again", "refresh", show=False, id="refresh"),
     ]
     DEFAULT_CSS = """
     Page { align: center middle; }
     Page #page { width: 95%; height: auto; max-height: 90%; background: $surface; border: round $primary; padding: 0 1;
-                 overflow: auto; }
+                 overflow: auto; border-subtitle-color: $dim; }
     Page #page-title { color: $primary; text-style: bold; width: auto; height: auto; margin-bottom: 1; }
     Page #page-text { width: auto; height: auto; }
     """
 
-    def __init__(self, title: str, text: str | Content, *, whole: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        title: str,
+        text: str,
+        look: Callable[[], str],
+        *,
+        whole: Callable[[], None] | None = None,
+    ) -> None:
         super().__init__()
+        self._look = look
+        self._looking = False
+        self._seen = 0.0  # by the app's clock
         self._whole = whole
         self._title = Content(terminal_text.line(title))
-        self._text = text if isinstance(text, Content) else Content(terminal_text.block(text))
+        self._text = Content(terminal_text.block(text))
 
     def compose(self) -> Iterable[Widget]:
         with Sheet(id="page"):
@@ -47,19 +69,57 @@ class Page(ModalScreen[None]):
 
     def on_mount(self) -> None:
         rebind(self)
+        self._seen = self._winslow.around.clock()
         self.query_one(Sheet).focus()
+        self.draw_age()
 
-    def action_pager(self) -> None:
+    @property
+    def _winslow(self) -> WinslowApp:
         from winslow_tui.program.app import WinslowApp
 
         assert isinstance(self.app, WinslowApp)
+        return self.app
+
+    def draw_age(self) -> None:
+        """Say how old it is; called every second."""
+        for sheet in self.query("#page"):
+            age = self._winslow.around.clock() - self._seen
+            told = age >= OLD_SECONDS or not self._winslow.served
+            sheet.border_subtitle = f"{duration(age)} old" if told else ""
+
+    def action_look_again(self) -> None:
+        """Show what it is by now; until that is known, what it was."""
+        if not self._looking:
+            self._looking = True
+            self._winslow.do(self._look, self._looked, failed=self._not_looked, looks=True)
+
+    def _not_looked(self, _error: WinslowError) -> None:
+        self._looking = False
+
+    def _looked(self, text: str) -> None:
+        self._looking = False
+        if not self.is_attached:  # it was closed meanwhile
+            return
+        self._seen = self._winslow.around.clock()
+        self._text = Content(terminal_text.block(text))
+        self.query_one("#page-text", Static).update(self._text)
+        self.draw_age()
+
+    def action_pager(self) -> None:
         if self._whole is not None:
             self._whole()
         else:
-            paging.page_text(self.app, f"{self._title.plain}\n\n{self._text.plain}")
+            paging.page_text(self._winslow, f"{self._title.plain}\n\n{self._text.plain}")
 
     def action_close(self) -> None:
         self.dismiss()
+
+
+def open_page(
+    app: WinslowApp, title: str, look: Callable[[], str], *, whole: Callable[[], None] | None = None
+) -> None:
+    """Show on a page what `look` says, which is called in a thread."""
+    app.do(look, lambda text: app.push_screen(Page(title, text, look, whole=whole)))
 
 
 def aligned(rows: Sequence[Sequence[str]], *, widest: int = 40) -> str:

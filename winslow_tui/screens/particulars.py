@@ -13,7 +13,7 @@ from winslow_tui.facade.definitions import Definition
 from winslow_tui.program.verbs import verb
 from winslow_tui.screens.files import addresses
 from winslow_tui.screens.form import Field, Form, Question
-from winslow_tui.screens.page import Page, aligned
+from winslow_tui.screens.page import aligned, open_page
 
 if TYPE_CHECKING:
     from winslow_tui.program.app import WinslowApp
@@ -125,11 +125,11 @@ def unarchive(app: WinslowApp, keys: Sequence[str]) -> None:
 @verb("explain", "project", "why it waits", key="w", changes=False)
 def explain(app: WinslowApp, keys: Sequence[str]) -> None:
     """What it waits for, and what every node says to that."""
-    nodes = list(app.site.nodes.values())
 
-    def work() -> str:
+    def look() -> str:
         from winslow_tui.shown.explanation import explain
 
+        nodes = list(app.site.nodes.values())  # at once: the app goes on putting others in
         told = explain(app.client.project(keys[0]), nodes)
         waits = {run.get("waits", "") for run in told["runs"]}
         reason = "" if told["reason"] in waits else told["reason"]  # it is said with the run
@@ -143,7 +143,7 @@ def explain(app: WinslowApp, keys: Sequence[str]) -> None:
             parts += [aligned(answers)] if answers else []
         return "\n\n".join(parts)
 
-    app.do(work, lambda text: app.push_screen(Page(f"{keys[0]}: why", text)))
+    open_page(app, f"{keys[0]}: why", look)
 
 
 # -- its own copy of the pipeline
@@ -194,17 +194,16 @@ def _take_over(app: WinslowApp, seen: Project, found: Definition) -> None:
         app.told(f"{seen.id}: its copy of the pipeline says this already")
         return
 
-    def answered(yes: bool | None) -> None:
-        if yes:
-            app.do(
-                lambda: app.client.projects.change_pipeline(
-                    seen, found.definition, source=head.name, source_revision=head.revision
-                ),
-                lambda _: app.told(f"{seen.id} has {head.name} revision {head.revision}"),
-            )
-
     lines = [f"Give {seen.id} {head.name} revision {head.revision}?"]
     lines += ["Its copy was edited; that is among what changes."] if held.edited and changes else []
     lines += changes[:MOST_CHANGES]
     lines += [f"… and {len(changes) - MOST_CHANGES} more"] if len(changes) > MOST_CHANGES else []
-    app.push_screen(Question("\n".join(lines)), answered)
+    app.push_screen(
+        Question(
+            "\n".join(lines),
+            lambda: app.client.projects.change_pipeline(
+                seen, found.definition, source=head.name, source_revision=head.revision
+            ),
+            done=lambda _: app.told(f"{seen.id} has {head.name} revision {head.revision}"),
+        )
+    )

@@ -18,7 +18,6 @@ from winslow.definition_diff import pipeline_changes
 from winslow.definition_text import MAX_BYTES, decode
 from winslow.errors import InvalidInput
 from winslow.pipeline import parse
-from winslow.project import Project
 from winslow.store.pipelines import PipelineHead, Unreadable
 from winslow_tui.facade.definition_editing import PipelineSubject
 from winslow_tui.program import filtering, verbs
@@ -105,31 +104,33 @@ def _read(typed: str) -> tuple[str, str]:
 def compare(app: WinslowApp, keys: Sequence[str]) -> None:
     """What a project's own copy has otherwise than the newest revision."""
 
-    def send(values: Mapping[str, str]) -> tuple[Project, list[str]]:
-        project = app.client.project(values["project"])
+    def look(name: str) -> tuple[str, str]:
+        project = app.client.project(name)
         found = app.client.pipelines.get(keys[0]).definition
-        return project, [str(each) for each in pipeline_changes(found, project.pipeline.definition)]
+        changes = [str(each) for each in pipeline_changes(found, project.pipeline.definition)]
+        return project.id, "\n".join(changes) or "nothing differs"
 
     def done(found: object) -> None:
         if isinstance(found, tuple):
-            project, changes = found
-            title = f"{project.id} against {keys[0]}"
-            app.push_screen(Page(title, "\n".join(changes) or "nothing differs"))
+            project, text = found
+            app.push_screen(Page(f"{project} against {keys[0]}", text, lambda: look(project)[1]))
 
     field = Field("project", "project", required=True, placeholder="its id, or the beginning of it")
-    app.push_screen(Form(f"Compare {keys[0]} with the copy in", [field], send, done=done))
+    title = f"Compare {keys[0]} with the copy in"
+    app.push_screen(Form(title, [field], lambda values: look(values["project"]), done=done))
 
 
 @verb("delete", "pipeline", "delete", key="D")
 def delete(app: WinslowApp, keys: Sequence[str]) -> None:
     """Remove a definition; projects go on with their copies."""
 
-    def answered(yes: bool | None) -> None:
-        if yes:
-            app.do(lambda: app.client.pipelines.delete(keys[0]), lambda _: app.told(f"{keys[0]} is deleted"))
-
-    text = f"Delete pipeline {keys[0]} and its history?\nProjects that use it go on with their own copies."
-    app.push_screen(Question(text), answered)
+    app.push_screen(
+        Question(
+            f"Delete pipeline {keys[0]} and its history?\nProjects that use it go on with their own copies.",
+            lambda: app.client.pipelines.delete(keys[0]),
+            done=lambda _: app.told(f"{keys[0]} is deleted"),
+        )
+    )
 
 
 class PipelinesScreen(SiteScreen):

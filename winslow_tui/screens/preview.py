@@ -6,13 +6,17 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
+from winslow import address
+from winslow.errors import Refused
 from winslow.placement import size_text
 from winslow.workspace import EntryType
+from winslow_tui.facade import livefiles
 from winslow_tui.facade.filing import File
 from winslow_tui.screens.page import Page
 from winslow_tui.screens.paging import page_file
 
 if TYPE_CHECKING:
+    from winslow_tui.facade.client import Client
     from winslow_tui.program.app import WinslowApp
 
 PREVIEW = 256 << 10  # bytes of a file that are looked at
@@ -21,15 +25,31 @@ PREVIEW = 256 << 10  # bytes of a file that are looked at
 def open_file(app: WinslowApp, where: str, file: File) -> None:
     """Show the beginning of a file, or what is known of it."""
 
-    def work() -> bytes:
-        if file.kind is not EntryType.FILE or not file.key:
-            return b""
-        return app.client.store.get_range(file.key, 0, PREVIEW)
+    def look() -> str:
+        now = at(app.client, where)
+        return preview(now, begin(app.client, now))
 
     def done(data: bytes) -> None:
-        app.push_screen(Page(where, preview(file, data), whole=lambda: page_file(app, file)))
+        app.push_screen(Page(where, preview(file, data), look, whole=lambda: page_file(app, file)))
 
-    app.do(work, done)
+    app.do(lambda: begin(app.client, file), done)
+
+
+def at(client: Client, where: str) -> File:
+    """The file at an address, as it is now. Raises NotFound; Refused for a folder."""
+    place = address.parse(where)
+    project = client.project(place.project) if place.project else None
+    found = [] if place.folder else livefiles.look(client, place, project, deep=False)
+    if not found:
+        raise Refused(f"{where} is no file")
+    return found[0]
+
+
+def begin(client: Client, file: File) -> bytes:
+    """Its first bytes; none of what is no file, or still lies on a node."""
+    if file.kind is not EntryType.FILE or not file.key:
+        return b""
+    return client.store.get_range(file.key, 0, PREVIEW)
 
 
 def preview(file: File, data: bytes) -> str:

@@ -18,7 +18,7 @@ from textual.widgets import ContentSwitcher, Static
 
 from winslow import lineage, terminal_text
 from winslow.definition_yaml import write
-from winslow.errors import WinslowError
+from winslow.errors import NotFound, WinslowError
 from winslow.lifecycle import ProjectState, state_of
 from winslow.project import Project, Run
 from winslow_tui.program import verbs
@@ -202,9 +202,11 @@ class ProjectScreen(SiteScreen):
             )
 
     def _not_got(self, error: WinslowError) -> None:
-        """What was read before stays; where nothing was, the screen says why."""
+        """What was read before stays, as long as there is such a project; where nothing was, the screen says why."""
         self._reading = False
-        if self.document is None and self.there:
+        if isinstance(error, NotFound) and self.document is not None and self.is_current:
+            self.dismiss()
+        elif self.document is None and self.there:
             self.query_one("#title", Static).update(_plain("\n".join(filter(None, (str(error), error.hint)))))
 
     def _got(self, document: Project) -> None:

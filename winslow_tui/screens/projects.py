@@ -80,9 +80,10 @@ class ProjectsScreen(SiteScreen):
         super().on_mount()
         self.set_interval(30.0, self.table.aged)
 
-    def _row(self, key: str) -> tuple[Cell, ...]:
-        row = self.site.projects[key]
-        return row.cells(now=self.winslow.around.clock(), wall=self.winslow.around.wall())
+    def _row(self, key: str) -> tuple[Cell, ...] | None:
+        row = self.site.projects.get(key)  # the list is not told of news while something else is shown
+        around = self.winslow.around
+        return row.cells(now=around.clock(), wall=around.wall()) if row is not None else None
 
     def caught_up(self) -> None:
         self._arrange()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from winslow.errors import Refused
 from winslow.project import Project, Run
 from winslow_tui.program.verbs import verb
-from winslow_tui.screens.page import Page
+from winslow_tui.screens.page import open_page
 
 if TYPE_CHECKING:
     from winslow.node import NodeState
@@ -20,17 +20,16 @@ if TYPE_CHECKING:
 def shell(app: WinslowApp, keys: Sequence[str]) -> None:
     """Say how to get into the container of a running run."""
     project, _, number = keys[0].rpartition("#")
-    nodes = dict(app.site.nodes)
 
-    def work() -> str:
+    def look() -> str:
         document = app.client.project(project)
         run = document.run(int(number))
-        node = nodes.get(run.attempt.node) if run and run.attempt else None
+        node = app.site.nodes.get(run.attempt.node) if run and run.attempt else None
         if run is None or not run.state.held or node is None:
             raise Refused(f"{keys[0]} runs nowhere now", hint="its log, its facts and its files are kept")
         return way_in(document, run, node)
 
-    app.do(work, lambda text: app.push_screen(Page(f"{keys[0]}: a shell where it runs", text)))
+    open_page(app, f"{keys[0]}: a shell where it runs", look)
 
 
 def way_in(project: Project, run: Run, node: NodeState) -> str:

@@ -75,13 +75,12 @@ def pause(app: WinslowApp, keys: Sequence[str]) -> None:
 def abort(app: WinslowApp, keys: Sequence[str]) -> None:
     """Stop what runs or waits."""
 
-    def answered(yes: bool | None) -> None:
-        if yes:
-            app.do(lambda: [app.client.runs.abort(key) for key in keys], lambda _: app.told("aborted"))
-
     app.push_screen(
-        Question(f"Abort what runs in {_named(keys)}?\nIt counts as failed, and the project pauses."),
-        answered,
+        Question(
+            f"Abort what runs in {_named(keys)}?\nIt counts as failed, and the project pauses.",
+            lambda: [app.client.runs.abort(key) for key in keys],
+            done=lambda _: app.told("aborted"),
+        )
     )
 
 
@@ -113,15 +112,13 @@ def answer(app: WinslowApp, keys: Sequence[str]) -> None:
                 )
             )
         elif control.reason is PauseReason.CONFIRMATION:
-
-            def answered(yes: bool | None) -> None:
-                if yes:
-                    app.do(
-                        lambda: app.client.runs.confirm(project.id, stage=asked.stage if asked else ""),
-                        lambda _: app.told("goes on"),
-                    )
-
-            app.push_screen(Question(f"{project.name}: {control.note}.\nGo on?"), answered)
+            app.push_screen(
+                Question(
+                    f"{project.name}: {control.note}.\nGo on?",
+                    lambda: app.client.runs.confirm(project.id, stage=asked.stage if asked else ""),
+                    done=lambda _: app.told("goes on"),
+                )
+            )
         else:
             app.told(f"{project.name} asks for nothing")
 
@@ -162,15 +159,14 @@ def delete(app: WinslowApp, keys: Sequence[str]) -> None:
     """Delete with every file, log and record, once the name was typed."""
 
     def ask(project: Project) -> None:
-        def answered(yes: bool | None) -> None:
-            if yes:
-                app.do(
-                    lambda: app.client.projects.delete(project.id),
-                    lambda gone: app.told(f"{gone} is deleted"),
-                )
-
-        text = f"Delete {project.id} with its {len(project.runs)} runs and all their files, logs and records?"
-        app.push_screen(Question(text, name=project.name), answered)
+        app.push_screen(
+            Question(
+                f"Delete {project.id} with its {len(project.runs)} runs and all their files, logs and records?",
+                lambda: app.client.projects.delete(project.id),
+                done=lambda gone: app.told(f"{gone} is deleted"),
+                name=project.name,
+            )
+        )
 
     app.do(lambda: app.client.project(keys[0]), ask)
 

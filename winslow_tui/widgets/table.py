@@ -50,7 +50,8 @@ class Cell:
 
 
 class VirtualTable(ScrollView, can_focus=True, inherit_bindings=False):
-    """`row(key)` gives the cells of a row, one per column; it is asked for what is on the screen only."""
+    """`row(key)` gives the cells of a row, one per column; it is asked for what is on the screen only. Of what is gone
+    since the rows were shown it says None: its line is empty until they are shown anew."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "table--header",
@@ -110,7 +111,7 @@ class VirtualTable(ScrollView, can_focus=True, inherit_bindings=False):
     def __init__(
         self,
         columns: Sequence[Column],
-        row: Callable[[str], Sequence[Cell]],
+        row: Callable[[str], Sequence[Cell] | None],
         *,
         empty: str = "",
         id: str | None = None,
@@ -124,7 +125,7 @@ class VirtualTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._keys: list[str] = []
         self._places: dict[str, int] = {}
         self._told: str | None = None
-        self._drawn: dict[str, Sequence[Cell]] = {}  # what was drawn last of the rows on the screen
+        self._drawn: dict[str, Sequence[Cell] | None] = {}  # what was drawn last of the rows on the screen
 
     def on_mount(self) -> None:
         rebind(self)
@@ -267,7 +268,8 @@ class VirtualTable(ScrollView, can_focus=True, inherit_bindings=False):
         if len(self._drawn) > 4 * self.size.height:
             self._drawn.clear()
         self._drawn[key] = cells
-        return self._strip([*head, *self._cells(plan, cells, style)], width, style)
+        drawn = [] if cells is None else self._cells(plan, cells, style)
+        return self._strip([*head, *drawn], width, style)
 
     def _cells(
         self, plan: list[tuple[Column, int]], cells: Sequence[Cell] | None, style: Style
