@@ -22,6 +22,7 @@ from winslow.config import Config
 from winslow.metrics import NodeHistory
 from winslow.node import NodeState
 from winslow_tui.cli import main
+from winslow_tui.cli.commands import app
 
 ULM, FAILED, ASKS = screens.ULM, "test-e5kd", "b10-night-d2aa"
 SHOW = (
@@ -74,7 +75,7 @@ def test_no_command_lets_a_text_act(texts: list[str]) -> None:
 
 
 def test_every_command_is_looked_at() -> None:
-    for name in _names(typer.main.get_command(main.app)):
+    for name in _names(typer.main.get_command(app)):
         assert name in ELSEWHERE or any(f"{line} ".startswith(f"{name} ") for line in (*SHOW, *CHANGE)), name
 
 

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from winslow_tui.cli.context import client
+from winslow_tui.cli.context import OutputOption, client
 from winslow_tui.cli.output import (
     Format,
-    OutputOption,
     put,
     put_json,
     put_json_line,

@@ -1,27 +1,19 @@
-"""The flags that every command has, and what is made from them when a command needs it."""
+"""What every command has: its flags and options, and what is made from them when a command needs it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from winslow_tui.cli.output import say
+from winslow_tui.cli.flags import Flags, configured
+from winslow_tui.cli.output import Format, say
 
 if TYPE_CHECKING:
     from winslow.config import Config
     from winslow_tui.facade.client import Client
 
-
-@dataclass(frozen=True)
-class Flags:
-    """What stood before the command; None where a flag was not given."""
-
-    config: str | None = None
-    site: str | None = None
-    broker: str | None = None
-    store: str | None = None
+OutputOption = Annotated[Format, typer.Option("--output", "-o", help="table for people, json for programs")]
 
 
 def flags(ctx: typer.Context) -> Flags:
@@ -33,20 +25,6 @@ def flags(ctx: typer.Context) -> Flags:
 def config(ctx: typer.Context) -> Config:
     """The configuration in force. Raises InvalidInput."""
     return configured(flags(ctx))
-
-
-def configured(given: Flags) -> Config:
-    """The configuration with these flags. Raises InvalidInput."""
-    import os
-
-    from winslow.config import load
-
-    environ = dict(os.environ) | ({"WINSLOW_CONFIG": given.config} if given.config else {})
-    return load(
-        flags={"site": given.site, "broker.url": given.broker, "store.url": given.store},
-        environ=environ,
-        personal=True,
-    )
 
 
 def client(ctx: typer.Context) -> Client:

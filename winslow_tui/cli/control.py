@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from winslow_tui.cli.changing import with_changes
-from winslow_tui.cli.context import client
-from winslow_tui.cli.output import Format, OutputOption, pairs, say
+from winslow_tui.cli.context import OutputOption, client
+from winslow_tui.cli.output import Format, pairs, say
 from winslow_tui.cli.project import ProjectArgument
 from winslow_tui.cli.report import report, report_start
 

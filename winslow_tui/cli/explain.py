@@ -5,8 +5,8 @@ from __future__ import annotations
 import typer
 
 from winslow.terminal_text import line
-from winslow_tui.cli.context import client
-from winslow_tui.cli.output import Format, OutputOption, put, put_json, put_table
+from winslow_tui.cli.context import OutputOption, client
+from winslow_tui.cli.output import Format, put, put_json, put_table
 from winslow_tui.cli.project import ProjectArgument
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from winslow_tui.cli.context import client
-from winslow_tui.cli.output import Format, OutputOption, put, put_json, put_table, say, time_shown
+from winslow_tui.cli.context import OutputOption, client
+from winslow_tui.cli.output import Format, put, put_json, put_table, say, time_shown
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from winslow_tui.cli.context import config
-from winslow_tui.cli.output import Format, OutputOption, put, put_json, put_table
+from winslow_tui.cli.context import OutputOption, config
+from winslow_tui.cli.output import Format, put, put_json, put_table
 
 
 def info(ctx: typer.Context, output: OutputOption = Format.TABLE) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from winslow_tui.cli.context import client
-from winslow_tui.cli.output import Format, OutputOption, put, put_json_line, say, time_shown
+from winslow_tui.cli.context import OutputOption, client
+from winslow_tui.cli.output import Format, put, put_json_line, say, time_shown
 from winslow_tui.cli.project import ProjectArgument
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from winslow_tui.cli.context import client, config
-from winslow_tui.cli.output import Format, OutputOption, plain, put, put_fields, put_json, put_table, say
+from winslow_tui.cli.context import OutputOption, client, config
+from winslow_tui.cli.output import Format, plain, put, put_fields, put_json, put_table, say
 from winslow_tui.cli.question import must_agree
 
 if TYPE_CHECKING:

@@ -7,9 +7,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from winslow.terminal_text import block, line
 from winslow_tui.shown.wording import time_shown as time_shown
@@ -21,8 +19,6 @@ class Format(StrEnum):
     TABLE = "table"  # for people
     JSON = "json"  # for programs; its keys stay as they are from version to version
 
-
-OutputOption = Annotated[Format, typer.Option("--output", "-o", help="table for people, json for programs")]
 
 _WIDE = 100_000  # columns of a pipe: nothing is cut
 _COLOURS: Mapping[str, str] = {

@@ -8,10 +8,9 @@ from typing import Annotated
 import typer
 
 from winslow.terminal_text import line
-from winslow_tui.cli.context import client
+from winslow_tui.cli.context import OutputOption, client
 from winslow_tui.cli.output import (
     Format,
-    OutputOption,
     plain,
     put,
     put_diff,

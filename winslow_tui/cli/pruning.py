@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from winslow_tui.cli.context import client
-from winslow_tui.cli.output import Format, OutputOption, put, put_json, put_table, say
+from winslow_tui.cli.context import OutputOption, client
+from winslow_tui.cli.output import Format, put, put_json, put_table, say
 from winslow_tui.cli.project import ProjectArgument
 
 if TYPE_CHECKING:

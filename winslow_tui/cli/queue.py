@@ -9,8 +9,8 @@ from typer.core import TyperGroup
 
 from winslow.terminal_text import line
 from winslow_tui.cli.changing import with_changes
-from winslow_tui.cli.context import client
-from winslow_tui.cli.output import Format, OutputOption, put, put_json, put_table, say, time_shown
+from winslow_tui.cli.context import OutputOption, client
+from winslow_tui.cli.output import Format, put, put_json, put_table, say, time_shown
 from winslow_tui.cli.project import ProjectArgument
 
 if TYPE_CHECKING:
