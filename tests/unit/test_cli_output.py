@@ -12,7 +12,7 @@ import pytest
 
 from winslow import errors
 from winslow.errors import UsageError
-from winslow_tui.cli import main
+from winslow_tui.cli import commands, main
 from winslow_tui.cli.output import harmless_json, pairs, put, put_fields, put_table, say, time_shown
 
 HOSTILE = "a\x1b]52;c;ZXZpbA==\x07b\u202egpj\x9b31m[/red]c\x7f\nd"
@@ -100,7 +100,7 @@ def test_each_error_has_its_exit_code(
         raise error
 
     error.hint = "do \x1b[31mthat"
-    monkeypatch.setattr(main, "app", fail)
+    monkeypatch.setattr(commands, "app", fail)
     assert main.run(["info"]) == code
     assert capsys.readouterr().err == "winslow: x\n  do that\n"
 
@@ -196,6 +196,18 @@ def test_help_needs_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_full_screen_program_needs_no_library_of_the_command_line() -> None:
+    code = (
+        "import sys; from winslow_tui.cli.main import run; run([]);"
+        "import winslow_tui.program.app; sys.exit('typer' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert "needs a terminal" in done.stderr
 
 
 @pytest.mark.parametrize(

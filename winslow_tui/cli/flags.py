@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from winslow.config import Config, load
+if TYPE_CHECKING:
+    from winslow.config import Config
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,8 @@ class Flags:
 
 def configured(given: Flags) -> Config:
     """The configuration with these flags. Raises InvalidInput."""
+    from winslow.config import load
+
     environ = dict(os.environ) | ({"WINSLOW_CONFIG": given.config} if given.config else {})
     return load(
         flags={"site": given.site, "broker.url": given.broker, "store.url": given.store},
