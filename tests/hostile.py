@@ -82,7 +82,7 @@ class Texts:
 
 
 def _whole_or_cut(after: str) -> bool:
-    kept = after.partition("…")[0] if "…" in after else after.rstrip(" │▌")
+    kept = re.split("[…│▌╭╮╰╯─]", after)[0].rstrip()  # by a column's end, or what lies over it
     return "[b]".startswith(kept) or kept == "[b]"
 
 
@@ -148,6 +148,7 @@ def site(make: Callable[[], str]) -> screens.Site:
         replace(each, by=make(), text=make(), title=make(), subject=each.subject._replace(id=make()))
         for each in made.happened
     ]
+    store.put(layout.resource(f"{_key(f'zz {make()}')}/{_key(make())}"), _content(make))
     return made
 
 

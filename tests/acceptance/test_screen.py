@@ -146,7 +146,7 @@ def _begin_upload(screen: Terminal, day: Day, project: str) -> None:
     screen.press("2")
     screen.reads("what was uploaded for it")
     screen.press("Enter")
-    screen.reads(f"{project}:input/")
+    screen.reads(f"{project}:input/", "nothing here")
     screen.press("u")
     screen.reads("file or folder here")
     screen.type(str(day.file))
@@ -218,7 +218,7 @@ def _find_again(screen: Terminal, project: str) -> None:
     screen.reads("no run yet: s starts")
     screen.press("2")
     screen.reads(
-        "what was uploaded for it", "⌫ up"
+        "what was uploaded for it", "← fold"
     )  # the tab was left so; the hint says that it has the keys
     screen.press("Enter")
 
@@ -267,12 +267,12 @@ def _redo_and_compare(screen: Terminal, fleet: Fleet, project: str) -> None:
 def _download(screen: Terminal, into: Path) -> None:
     screen.press("2")
     screen.reads("north.mp4")  # where it was left
-    screen.press("BSpace")
-    screen.reads("what was uploaded for it")
-    screen.press("g", "j", "Enter")
-    screen.reads(":output/", "cars.csv")
-    screen.press("d")
-    screen.reads("into the folder")
+    screen.press("g", "Left")
+    screen.until(lambda seen: "north.mp4" not in seen, what="the fold")
+    screen.press("j", "Right")
+    screen.reads("cars.csv")
+    screen.press("j", "d")
+    screen.reads("output/cars.csv", "into the folder")
     screen.type(str(into))
     screen.press("Enter")
     wait_until(lambda: (into / "cars.csv").exists(), what="the download")

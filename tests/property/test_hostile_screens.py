@@ -29,6 +29,7 @@ MORE = {
     "comment": (*PROJECT, "colon", *"comment", "enter"),
     "preview-text": ("3", "G", "k", "enter"),
     "workspace": (*PROJECT, "2", "G", "enter"),
+    "folder": ("3", "j", "j", "j", "right", "j"),
     "log-search": (*PROJECT, "1", "slash", "q", "enter"),
     "pipeline-history": ("4", "j", "h"),
     "remove": ("3", "G", "D"),
@@ -109,9 +110,14 @@ def check(app: WinslowApp, name: str) -> set[str]:
 
 
 def _check_columns(table: VirtualTable, name: str) -> None:
-    """Between two columns is nothing, in every row."""
-    at = 2
-    rows = [table.render_line(y) for y in range(min(table.size.height, len(table.keys) + 1))]
+    """Between two columns is nothing, in every row of which no cell has the room of several."""
+    at, top = 2, int(table.scroll_offset.y)
+    shown = table.keys[top : top + table.size.height - 1]
+    rows = [table.render_line(0)] + [
+        table.render_line(y)
+        for y, key in enumerate(shown, start=1)
+        if not any(cell.wide for cell in table._row(key) or ())
+    ]
     for _, width in table.plan(table.size.width):
         at += width
         if at + GAP <= table.size.width:

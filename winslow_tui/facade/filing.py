@@ -227,11 +227,7 @@ def plan_upload(
     Raises Refused for a place that only runs write to, NotFound for a missing source, UsageError when
     several sources are to become one file, InvalidInput for a name that cannot be a key.
     """
-    if where.place not in ("resources", "input"):
-        raise Refused(
-            f"{text(where)} is written by runs alone, and never changes afterwards",
-            hint="put files into res:…, PROJECT:input/… or PROJECT#next:…",
-        )
+    check_sendable(where)
     many = len(sources) > 1 or any(source.is_dir() for source in sources)
     if many and where.path and not where.folder:
         raise UsageError(f"{text(where)} would become one file", hint=f"name a folder: {text(where)}/")
@@ -253,6 +249,15 @@ def plan_upload(
     if len({upload.key for upload in uploads}) < len(uploads):
         raise UsageError("two of the files would have the same address", hint="put them one after the other")
     return uploads, notes
+
+
+def check_sendable(where: Address) -> None:
+    """Raises Refused for a place that only runs write to."""
+    if where.place not in ("resources", "input"):
+        raise Refused(
+            f"{text(where)} is written by runs alone, and never changes afterwards",
+            hint="put files into res:…, PROJECT:input/… or PROJECT#next:…",
+        )
 
 
 def _text(key: str) -> str:

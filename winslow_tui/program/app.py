@@ -457,4 +457,6 @@ class WinslowApp(App[None], inherit_bindings=False):
         self.told(f"mouse {'on' if self.mouse else 'off: the terminal selects text again'}")
 
     def action_refresh_all(self) -> None:
+        """Paint everything anew, and look again at what is read once."""
         self.refresh(repaint=True, layout=True)
+        self._catch_up()

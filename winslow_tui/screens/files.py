@@ -15,7 +15,7 @@ from winslow.errors import WinslowError
 from winslow.placement import size_text
 from winslow_tui.facade import filing, livefiles, workspace_editing
 from winslow_tui.facade.filing import File
-from winslow_tui.program import filtering, sorting, verbs
+from winslow_tui.program import verbs
 from winslow_tui.program.completion import Addresses, Paths
 from winslow_tui.program.projectrows import bar
 from winslow_tui.program.transfers import State, Transfer
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from winslow_tui.program.app import WinslowApp
 
 LINK_SECONDS = 3600
+RESOURCES = "res:"
 _STATES = {
     State.WAITING: ("◐", "waiting"),
     State.RUNNING: ("●", "running"),
@@ -54,21 +55,33 @@ def addresses(app: WinslowApp) -> Addresses:
     return Addresses(lambda where: look(app, where))
 
 
+def files_of(screen: SiteScreen, *, id: str, runs: bool = False) -> Browser:
+    """A file view for a screen; `runs` of a project made some of the files."""
+    app = screen.winslow
+    return Browser(
+        lambda where: look(app, where),
+        lambda work, done, failed: app.do(work, done, failed=failed, looks=True),
+        runs=runs,
+        id=id,
+    )
+
+
 def browser(app: WinslowApp) -> Browser | None:
     """The file view that is shown."""
     found = app.screen.query(Browser)
     return found.first() if found else None
 
 
-@verb("upload", "file", "upload", key="u", shown=True, also=("put",))
+@verb("upload", "file", "upload", key="u", shown=True, bulk=True, also=("put",))
 def upload(app: WinslowApp, keys: Sequence[str]) -> None:
-    """Send a file or a folder to where one is looking."""
+    """Send a file or a folder into the folder where the cursor is, whatever is marked."""
     view = browser(app)
-    into = view.at if view and view.at else (keys[0] if keys else "res:")
-    into = into if into.endswith((":", "/")) else into + "/"
+    into = (view.folder if view is not None else "") or keys[0]
 
     def send(values: Mapping[str, str]) -> Transfer:
-        address.parse(values["to"])
+        where = address.parse(values["to"])
+        if where.place != "next":
+            filing.check_sendable(where)
         return app.transfers.send(values["file"].strip().strip("'\""), values["to"])
 
     fields = (
@@ -79,7 +92,7 @@ def upload(app: WinslowApp, keys: Sequence[str]) -> None:
             placeholder="a path; drop a file on the terminal",
             complete=Paths(),
         ),
-        Field("to", "to", value=into, required=True, complete=addresses(app)),
+        Field("to", "to", value=into, note="where the cursor is", required=True, complete=addresses(app)),
     )
     app.push_screen(
         Form(
@@ -114,6 +127,9 @@ def download(app: WinslowApp, keys: Sequence[str]) -> None:
 @verb("remove", "file", "remove", key="D", bulk=True, also=("rm",))
 def remove(app: WinslowApp, keys: Sequence[str]) -> None:
     """Remove from the resources, a project's input, or what the next run takes over."""
+    if RESOURCES in keys:
+        app.told("the resources are everybody's: mark what of them is to be removed", bad=True)
+        return
 
     def work() -> int:
         count = 0
@@ -176,15 +192,12 @@ class FilesScreen(SiteScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "filter", key_display="/", id="filter"),
         *verbs.bindings("file", "site"),
-        *sorting.bindings({"N": "NAME", "S": "SIZE", "M": "MODIFIED"}),
     ]
 
     def body(self) -> Iterable[Widget]:
-        yield Browser(
-            lambda where: look(self.winslow, where),
-            lambda work, done, failed: self.winslow.do(work, done, failed=failed, looks=True),
-            id="body",
-        )
+        view = files_of(self, id="body")
+        view.set_places([(RESOURCES, "what all projects share")], unfolded=[RESOURCES])
+        yield view
 
     @property
     def browser(self) -> Browser:
@@ -195,19 +208,17 @@ class FilesScreen(SiteScreen):
         return ("file", "site")
 
     def things(self, kind: Kind) -> list[str]:
-        return self.browser.chosen or [self.browser.at or "res:"] if kind == "file" else []
+        return self.browser.chosen if kind == "file" else []
 
     def focus_body(self) -> None:
         self.browser.table.focus()
 
     def caught_up(self) -> None:
-        if self.browser.at is None:
-            self.browser.go("res:")
+        self.filtered()
 
     def filtered(self) -> None:
         self.browser.sort(self.sorting)
-        wanted = filtering.parse(self.filter_text, fields=())
-        self.browser.narrow(lambda name: wanted.holds({"name": (name,)}))
+        self.browser.narrow(self.filter_text)
 
     @on(Browser.Opened)
     def _open(self, event: Browser.Opened) -> None:

@@ -21,7 +21,7 @@ from winslow.definition_yaml import write
 from winslow.errors import NotFound, WinslowError
 from winslow.lifecycle import ProjectState, state_of
 from winslow.project import Project, Run
-from winslow_tui.program import verbs
+from winslow_tui.program import filetree, verbs
 from winslow_tui.program.projectrows import duration
 from winslow_tui.program.sitemodel import Changes
 from winslow_tui.program.themes import glyph
@@ -32,7 +32,7 @@ from winslow_tui.screens import queue as _queue  # noqa: F401  adds its verbs
 from winslow_tui.screens import shell as _shell  # noqa: F401  adds its verbs
 from winslow_tui.screens import steering as _steering  # noqa: F401  adds its verbs
 from winslow_tui.screens.base import SiteScreen
-from winslow_tui.screens.files import look
+from winslow_tui.screens.files import files_of
 from winslow_tui.screens.logpane import LogPane, Shown
 from winslow_tui.screens.metricspane import MetricsPane
 from winslow_tui.screens.preview import open_file
@@ -133,11 +133,7 @@ class ProjectScreen(SiteScreen):
 
     def tabs(self) -> Iterable[Widget]:
         """What the tabs beside the log show."""
-        yield Browser(
-            lambda where: look(self.winslow, where),
-            lambda work, done, failed: self.winslow.do(work, done, failed=failed, looks=True),
-            id="files",
-        )
+        yield files_of(self, runs=True, id="files")
         yield MetricsPane(id="metrics")
         for name in ("settings", "facts"):
             yield Sheet(Static(id=f"{name}-text", markup=False), id=name)
@@ -153,8 +149,7 @@ class ProjectScreen(SiteScreen):
         if kind == "project":
             return [self.project_id]
         if kind == "file":
-            view = self.query_one(Browser)
-            return (view.chosen or [view.at or f"{self.project_id}:input/"]) if self.tab == "files" else []
+            return self.query_one(Browser).chosen if self.tab == "files" else []
         return [f"{self.project_id}#{key}" for key in self.runs.chosen] if kind == "run" else []
 
     def crumbs(self) -> tuple[str, ...]:
@@ -169,7 +164,7 @@ class ProjectScreen(SiteScreen):
         self._read()
 
     def focus_body(self) -> None:
-        self.query_one("#runs").focus()
+        self.query_one("#entries" if self.tab == "files" else "#runs").focus()
 
     # -- the document
 
@@ -320,6 +315,7 @@ class ProjectScreen(SiteScreen):
         self.query_one("#content", ContentSwitcher).current = name
         self._draw_tab()
         if name == "files":
+            self.query_one(Browser).refresh_files()
             self.query_one("#entries").focus()
         self.draw_frame()
 
@@ -337,6 +333,11 @@ class ProjectScreen(SiteScreen):
             self.query_one("#log", LogPane).action_ask("search")
         else:
             super().action_filter()
+
+    def filtered(self) -> None:
+        view = self.query_one(Browser)
+        view.sort(self.sorting)
+        view.narrow(self.filter_text)
 
     def action_back(self) -> None:
         if self.has_class("wide"):
@@ -375,8 +376,8 @@ class ProjectScreen(SiteScreen):
         self.query_one(MetricsPane).show(self.project_id, run)
         if self.tab == "log":
             self._show_log(run)
-        elif self.tab == "files":
-            self.query_one(Browser).set_roots(self._roots())
+        elif self.tab == "files" and self.document is not None:
+            self.query_one(Browser).set_places(filetree.places(self.document, self._stale))
         elif self.tab == "settings" and self.document is not None:
             self.query_one("#settings-text", Static).update(settings(self.document))
         elif self.tab == "facts" and self.document is not None and run is not None:
@@ -398,22 +399,6 @@ class ProjectScreen(SiteScreen):
                 self.query_one("#facts-text", Static).update(_plain(text))
 
         self.winslow.do(work, show, looks=True)
-
-    def _roots(self) -> list[tuple[str, str]]:
-        """Where files of the project are."""
-        project = self.document
-        if project is None:
-            return []
-        roots = [
-            (f"{project.id}:input/", "what was uploaded for it"),
-            (f"{project.id}:output/", "its results so far"),
-            (f"{project.id}#next:", "what the next run takes over; it can be changed"),
-        ]
-        for run in reversed(project.runs):
-            where = "live, on its node" if run.state.held else "stale" if run.n in self._stale else ""
-            if run.manifests.workspace or run.state.held:
-                roots.append((f"{project.id}#{run.n}:", f"workspace of {run.stage.name} {where}".rstrip()))
-        return roots
 
     @on(Browser.Opened)
     def _open_file(self, event: Browser.Opened) -> None:

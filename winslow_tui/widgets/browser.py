@@ -1,23 +1,25 @@
-"""Files at addresses as a table that one walks through: folders in and out, sizes, dates."""
+"""Files at addresses as a tree in a table: folders unfold in place, each is looked at when it does."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.events import Resize
 from textual.message import Message
 
-from winslow import address, terminal_text
-from winslow.address import Address
+from winslow import terminal_text
 from winslow.errors import WinslowError
 from winslow.placement import size_text
-from winslow.workspace import EntryType
 from winslow_tui.facade.filing import File
+from winslow_tui.program import filetree, filtering, sorting
+from winslow_tui.program.filetree import FileTree, Kind, Level, Place, Row
 from winslow_tui.program.keymap import rebind
 from winslow_tui.program.sorting import Sorting
 from winslow_tui.widgets.frame import Line, Part
@@ -30,19 +32,24 @@ COLUMNS = (
 )
 MADE = (*COLUMNS, Column("BY", 5, rank=4))
 """Where runs made what is there: a file may be of an earlier one."""
-PLACES = (Column("PLACE", 9, grow=1, rank=9), Column("WHAT IT IS", 30, grow=3, rank=8))
-Root = tuple[str, str]
-"""A place to begin with: its address, and what is said beside it."""
+FOLDED, UNFOLDED = "▸", "▾"
+Ask = Callable[[Callable[[], Level], Callable[[Level], None], Callable[[WinslowError], None]], None]
+"""Called with work for a thread, and with what takes its result, or its error, in the app."""
 
 
 class Browser(Vertical):
-    """`look(address)` lists one level, in a thread of the screen's making: `ask(work, done, failed)` runs it there."""
+    """`look(address)` lists one level, and blocks: it is called in a thread, by `ask`. `runs`: runs made some of it."""
 
     DEFAULT_CSS = """
     Browser { height: 1fr; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("backspace,left", "up", "up", key_display="⌫", id="folder-up"),
+        Binding("right", "unfold", "unfold, into it", show=False, id="unfold"),
+        Binding("left,backspace", "fold", "fold", id="fold"),
+        *(
+            replace(each, action=f"screen.{each.action}")
+            for each in sorting.bindings({"N": "NAME", "S": "SIZE", "M": "MODIFIED"})
+        ),
     ]
 
     class Opened(Message):
@@ -55,150 +62,213 @@ class Browser(Vertical):
     def __init__(
         self,
         look: Callable[[str], list[File]],
-        ask: Callable[
-            [Callable[[], list[File]], Callable[[list[File]], None], Callable[[WinslowError], None]], None
-        ],
+        ask: Ask,
         *,
-        roots: Sequence[Root] = (),
+        runs: bool = False,
         id: str | None = None,
     ) -> None:
         super().__init__(id=id)
         self._look = look
         self._ask = ask
-        self._roots = tuple(roots)
-        self._files: dict[str, File] = {}
-        self._sorting = Sorting()
-        self._filter: Callable[[str], bool] = lambda _name: True
-        self.at: str | None = None  # the address that is shown; None: the roots
+        self._columns = MADE if runs else COLUMNS
+        self._tree = FileTree()
+        self._places: tuple[Place, ...] = ()
+        self._rows: dict[str, Row] = {}
+        self._asked: dict[str, object] = {}  # the latest look at each folder
+        self._opening = ""  # the folder that was unfolded last, until what is in it is there
 
     def compose(self) -> ComposeResult:
         yield Line(id="place")
-        yield VirtualTable(COLUMNS, self._row, id="entries")
+        yield VirtualTable(self._columns, self._cells, id="entries")
 
     def on_mount(self) -> None:
         rebind(self)
-        self.go(self.at)
+        self._show()
+        self.refresh_files()
 
     @property
     def table(self) -> VirtualTable:
         return self.query_one("#entries", VirtualTable)
 
     @property
+    def row(self) -> Row | None:
+        """What is under the cursor."""
+        return self._rows.get(self.table.current or "")
+
+    @property
     def chosen(self) -> list[str]:
         """Addresses of the marked entries, else of the one under the cursor."""
-        if self.at is None:
-            return list(self.table.chosen)
-        return [self.address_of(key) for key in self.table.chosen]
+        return filetree.things(self._rows[key] for key in self.table.chosen)
 
-    def address_of(self, key: str) -> str:
-        """An entry's whole address."""
-        assert self.at is not None
-        where = address.parse(self.at)
-        folder = self._files[key].kind is EntryType.DIR
-        return address.text(replace(where, path=self._files[key].path, folder=folder))
+    @property
+    def folder(self) -> str:
+        """The address of the folder where the cursor is; empty where there is nothing at all."""
+        return self.row.folder if self.row is not None else ""
 
-    def set_roots(self, roots: Sequence[Root]) -> None:
-        """Other places to begin with."""
-        self._roots = tuple(roots)
-        if self.at is None and self.is_mounted and self.is_attached:
-            self._show()
+    # -- what is there
 
-    def go(self, where: str | None, *, select: str = "") -> None:
-        """Show a folder, or the roots."""
-        self.at = where
-        self._files = {}
-        self._show()
-        if where is None:
+    def set_places(self, places: Sequence[Place], *, unfolded: Sequence[str] = ()) -> None:
+        """What is at the top."""
+        if tuple(places) == self._places:
             return
-
-        def got(files: list[File]) -> None:
-            if self.at == where and self.is_attached:
-                self.table.empty = "nothing here"
-                self._files = {each.path: each for each in files}
-                self._show()
-                if select:
-                    self.table.put_cursor(select)
-
-        def failed(_error: WinslowError) -> None:
-            if self.at == where and self.is_attached:
-                self.table.empty = "it could not be looked at"
-                self._show()
-
-        self._ask(lambda: self._look(where), got, failed)
+        self._places = tuple(places)
+        for key in unfolded:
+            self._tree.unfold(key)
+        new = self._tree.put_places(places)
+        if self.is_mounted and self.is_attached:
+            self._show()
+            for key in new:
+                self._look_at(key)
 
     def refresh_files(self) -> None:
-        """Look again at what is shown."""
-        self.go(self.at, select=self.table.current or "")
+        """Look again at all that is unfolded, from the top: a folder that is gone is not asked for. While the tree is
+        hidden nothing is: whoever shows it calls this."""
+        for key in self._tree.unfolded_places if self.display else ():
+            self._look_at(key)
 
-    def narrow(self, holds: Callable[[str], bool]) -> None:
-        """Show names for which `holds` is true."""
-        self._filter = holds
+    def _look_at(self, key: str) -> None:
+        asked = self._asked[key] = object()
+
+        def latest() -> bool:
+            if not self.is_attached or self._asked.get(key) is not asked:
+                return False
+            del self._asked[key]
+            return True
+
+        def got(level: Level) -> None:
+            if latest():
+                for each in self._tree.found(key, level):
+                    self._look_at(each)
+                self._show()
+                if self._opening == key == self.table.current:
+                    self.table.reveal(len(level.rows))
+                self._opening = self._opening if self._opening != key else ""
+
+        def failed(error: WinslowError) -> None:
+            if latest():
+                self._tree.missed(key, str(error))
+                self._show()
+
+        self._ask(lambda: filetree.level(key, self._look(key)), got, failed)
+
+    # -- what of it is shown
+
+    def narrow(self, text: str) -> None:
+        """Show what passes a filter, as a person typed it, and the way to that."""
+        wanted = filtering.parse(text, fields=())
+        self._tree.narrow((lambda path: wanted.holds({"name": (path,)})) if wanted.conditions else None)
         self._show()
 
-    def sort(self, sorting: Sorting) -> None:
-        """Show entries in another order."""
-        self._sorting = self.table.sorting = sorting
+    def sort(self, by: Sorting) -> None:
+        """Show what is in each folder in another order."""
+        self._tree.sort(by)
+        self.table.sorting = by
+        self.table.refresh()
         self._show()
 
     def _show(self) -> None:
-        made = any(file.run for file in self._files.values())
-        self.table.columns = PLACES if self.at is None else MADE if made else COLUMNS
-        if self.at is None:
-            keys: Iterable[str] = [root for root, _ in self._roots]
-        else:
-            order = sorted(self._files.values(), key=lambda file: (file.kind is not EntryType.DIR, file.path))
-            names = [file.path for file in order if self._filter(file.path)]
-            files = self._files
-            keys = self._sorting.order(
-                names,
-                {
-                    "NAME": lambda name: name,
-                    "SIZE": lambda name: files[name].size,
-                    "MODIFIED": lambda name: files[name].modified,
-                },
-            )
-        self.table.show(list(keys))
-        self.table.refresh()
-        total = sum(file.size for file in self._files.values())
-        told = f"{len(self._files)} here, {size_text(total)}" if self.at is not None else ""
+        rows = self._tree.rows()
+        self._rows = {row.key: row for row in rows}
+        self.table.show([row.key for row in rows])
+        self.table.aged()
+        self._tell()
+
+    def _tell(self) -> None:
+        """Say where the cursor is, and what is known of that."""
+        row = self.row
+        if row is None:
+            self.query_one("#place", Line).show([])
+            return
+        told: list[str] = []
+        if row.kind is Kind.FILE and row.file is not None:  # what a narrow table has no room for
+            told = [f"made by run #{row.file.run}" if row.file.run else "", _time(row.file)]
+        elif (level := self._tree.known(row.folder)) is not None:
+            told = [f"{len(level.rows)} here, {size_text(level.size)}"]
+        where = _end(terminal_text.line(row.thing), self.size.width - 2)
         self.query_one("#place", Line).show(
-            [(Part(terminal_text.line(self.at or "places"), "title"),), (Part(told, "dim"),)]
+            [(Part(where, "title"),), *((Part(each, "dim"),) for each in told if each)]
         )
 
-    def _row(self, key: str) -> tuple[Cell, ...]:
-        if self.at is None:
-            words = dict(self._roots).get(key, "")
-            name = key.removeprefix(address.parse(key).project or "").strip(":")
-            return Cell(terminal_text.line(name)), Cell(terminal_text.line(words), dim=True)
-        file = self._files[key]
-        name = terminal_text.line(file.path.rpartition("/")[2])
-        if file.kind is EntryType.DIR:
-            return Cell(name + "/", state="running"), Cell(""), Cell("", dim=True), Cell("")
-        if file.target:
-            name += f" -> {terminal_text.line(file.target)}"
-        when = terminal_text.line(file.modified[:16].replace("T", " "))
-        run = f"#{file.run}" if file.run else ""
-        return Cell(name), Cell(size_text(file.size)), Cell(when, dim=True), Cell(run, dim=True)
+    def _cells(self, key: str) -> tuple[Cell, ...]:
+        row = self._rows[key]
+        indent, name = "  " * row.depth, terminal_text.line(row.text)
+        if row.kind is Kind.WORDS:
+            return (Cell(f"{indent}  {name}", dim=True, wide=True),)
+        sign = UNFOLDED if self._tree.unfolded(key) else FOLDED
+        if row.kind is Kind.PLACE:
+            width = max(cell_len(each.text) for each in self._rows.values() if each.kind is Kind.PLACE)
+            note = terminal_text.line(row.note)
+            return (Cell(f"{sign} {name:<{width}}", note=f"  {note}", state="running", wide=True),)
+        if row.kind is Kind.FOLDER or row.file is None:
+            return (Cell(f"{indent}{sign} {name}/", state="running"), *[Cell("")] * (len(self._columns) - 1))
+        target = f" -> {terminal_text.line(row.file.target)}" if row.file.target else ""
+        run = f"#{row.file.run}" if row.file.run else ""
+        return (
+            Cell(f"{indent}  {name}", note=target),
+            Cell(size_text(row.file.size)),
+            Cell(_time(row.file), dim=True),
+            *[Cell(run, dim=True)] * (len(self._columns) - 3),
+        )
+
+    # -- keys
+
+    @on(VirtualTable.Moved, "#entries")
+    def _moved(self) -> None:
+        self._tell()
+
+    def on_resize(self, _event: Resize) -> None:
+        self._tell()
 
     @on(VirtualTable.Chosen, "#entries")
     def _enter(self, event: VirtualTable.Chosen) -> None:
         event.stop()
-        if self.at is None:
-            self.go(event.key)
-        elif self._files[event.key].kind is EntryType.DIR:
-            self.go(self.address_of(event.key))
+        row = self._rows[event.key]
+        if row.kind is Kind.WORDS:
+            self._look_at(row.within)
+        elif row.kind is Kind.FILE and row.file is not None:
+            self.post_message(self.Opened(self, row.key, row.file))
+        elif self._tree.unfolded(row.key):
+            self._fold(row)
         else:
-            self.post_message(self.Opened(self, self.address_of(event.key), self._files[event.key]))
+            self._unfold(row)
 
-    def action_up(self) -> None:
-        """To the folder above; from a place's top to the places."""
-        if self.at is None:
-            return
-        where: Address = address.parse(self.at)
-        if not where.path:
-            if self._roots:
-                self.go(None)
-            return
-        self.go(
-            address.text(replace(where, path=where.path.rpartition("/")[0], folder=True)), select=where.path
-        )
+    def action_unfold(self) -> None:
+        """Unfold what is under the cursor; if it is, to the first thing in it."""
+        row = self.row
+        if row is not None and row.folds:
+            if self._tree.unfolded(row.key):
+                self.table.action_move(1)
+            else:
+                self._unfold(row)
+
+    def action_fold(self) -> None:
+        """Fold what is under the cursor; if it is, to the folder that it stands in."""
+        row = self.row
+        if row is not None and self._tree.unfolded(row.key):
+            self._fold(row)
+        elif row is not None and row.within:
+            self.table.put_cursor(row.within)
+
+    def _unfold(self, row: Row) -> None:
+        self._tree.unfold(row.key)
+        self._opening = row.key
+        self._show()
+        self._look_at(row.key)
+
+    def _fold(self, row: Row) -> None:
+        self._tree.fold(row.key)
+        self._show()
+
+
+def _time(file: File) -> str:
+    return terminal_text.line(file.modified[:16].replace("T", " "))
+
+
+def _end(text: str, width: int) -> str:
+    """As much of the end of a text as has room in so many cells."""
+    if cell_len(text) <= width:
+        return text
+    text = text[-max(1, width - 1) :]
+    while cell_len(text) > width - 1 and text:
+        text = text[1:]
+    return f"…{text}"

@@ -42,16 +42,20 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """Text and, for a state, the name of its style (`themes.style_of`)."""
+    """Text and, for a state, the name of its style (`themes.style_of`); `note` stands dim behind it, as far as it has
+    room. A `wide` one is the last of its row, and has the room of the columns behind it."""
 
     text: str
     state: str = ""
     dim: bool = False
+    note: str = ""
+    wide: bool = False
 
 
 class VirtualTable(ScrollView, can_focus=True, inherit_bindings=False):
-    """`row(key)` gives the cells of a row, one per column; it is asked for what is on the screen only. Of what is gone
-    since the rows were shown it says None: its line is empty until they are shown anew."""
+    """`row(key)` gives the cells of a row, one per column but for those behind a wide one; it is asked for what is on
+    the screen only. Of what is gone since the rows were shown it says None: its line is empty until they are shown
+    anew."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "table--header",
@@ -190,6 +194,13 @@ class VirtualTable(ScrollView, can_focus=True, inherit_bindings=False):
         if key in self._places:
             self._move_to(self._places[key])
 
+    def reveal(self, rows: int) -> None:
+        """Scroll so that so many of the rows below the cursor are on the screen, as far as the cursor stays there."""
+        seen = max(1, self.size.height - 1)
+        top = min(self.cursor, self.cursor + rows - seen + 1)
+        if top > int(self.scroll_offset.y):
+            self.scroll_to(y=top, animate=False, immediate=True)
+
     # -- keys
 
     def action_move(self, by: int) -> None:
@@ -275,19 +286,30 @@ class VirtualTable(ScrollView, can_focus=True, inherit_bindings=False):
         self, plan: list[tuple[Column, int]], cells: Sequence[Cell] | None, style: Style
     ) -> list[Segment]:
         found = []
-        for column, width in plan:
+        for place, (column, width) in enumerate(plan):
             cell = Cell(self._label(column)) if cells is None else cells[self.columns.index(column)]
-            text = cell.text
-            if cell_len(text) > width:
-                text = set_cell_size(text, width - 1) + "…" if width > 1 else ""
-            pad = " " * (width - cell_len(text))
-            text = pad + text if column.align == "right" else text + pad
+            if cell.wide:
+                width = sum(each + GAP for _, each in plan[place:]) - GAP
+            text = _fitted(cell.text, width)
+            note = _fitted(cell.note, width - cell_len(text))
+            pad = " " * (width - cell_len(text) - cell_len(note))
+            if column.align == "right":
+                text = pad + text
+            elif note:
+                note += pad
+            else:
+                text += pad
             own = style
             if cells is not None and cell.state:
                 own += self._style(cell.state)
             elif cells is not None and cell.dim:
                 own += self._style("dim")
-            found += [Segment(text, own), Segment(" " * GAP, style)]
+            found.append(Segment(text, own))
+            if note:
+                found.append(Segment(note, style + self._style("dim")))
+            found.append(Segment(" " * GAP, style))
+            if cell.wide:
+                break
         return found
 
     def _label(self, column: Column) -> str:
@@ -301,3 +323,10 @@ class VirtualTable(ScrollView, can_focus=True, inherit_bindings=False):
     @staticmethod
     def _strip(segments: list[Segment], width: int, style: Style) -> Strip:
         return Strip(segments).adjust_cell_length(width, style)
+
+
+def _fitted(text: str, width: int) -> str:
+    """What of a text has room in so many cells."""
+    if cell_len(text) <= width:
+        return text
+    return set_cell_size(text, width - 1) + "…" if width > 1 else ""
