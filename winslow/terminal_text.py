@@ -18,9 +18,10 @@ _SEQUENCES = re.compile(
     r"|\x1b[0-Z\\-~]"
 )
 # C0 (but tab and newline), DEL, C1, bidirectional controls, line and paragraph separators, deprecated and
-# invisible format characters, interlinear annotations, tags.
+# invisible format characters, interlinear annotations, tags; the zero width joiner, since what it joins is as wide as
+# one sign for those who measure text, and as wide as all of them on most terminals.
 _CONTROLS = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200d-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
 _SURROGATES = re.compile("[\ud800-\udfff]")
 

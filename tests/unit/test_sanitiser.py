@@ -13,7 +13,11 @@ from winslow.terminal_text import block, line, log_line
     ("hostile", "left"),
     [
         ("plain", "plain"),
-        ("Ünïcode \N{AUTOMOBILE} \N{ZERO WIDTH JOINER}", "Ünïcode \N{AUTOMOBILE} \N{ZERO WIDTH JOINER}"),
+        (
+            "Ünïcode \N{AUTOMOBILE} \N{ZERO WIDTH NON-JOINER}",
+            "Ünïcode \N{AUTOMOBILE} \N{ZERO WIDTH NON-JOINER}",
+        ),
+        ("a\N{ZERO WIDTH JOINER}b", "ab"),  # measured as one sign, drawn as two
         ("\x1b[31mred\x1b[0m", "red"),
         ("\x1b[38:2::1:2:3mx", "x"),
         ("\x9b31mred", "red"),
