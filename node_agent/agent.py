@@ -27,6 +27,7 @@ from node_agent.bidding import Bidding
 from node_agent.claiming import Claiming
 from node_agent.clock import Clock
 from node_agent.deletions import Deletions
+from node_agent.disowning import Disowning
 from node_agent.entropy import Entropy
 from node_agent.fill import Fill
 from node_agent.hardware import Sampler
@@ -34,13 +35,13 @@ from node_agent.holdings import Holdings
 from node_agent.journal import AttemptJournal
 from node_agent.livefiles import LiveFiles
 from node_agent.mirror import Mirror
+from node_agent.presence import PRESENCE_SECONDS, OwnPresence
 from node_agent.prunes import Prunes
 from node_agent.reservations import Key, Reservations
 from node_agent.sampling import sampling
 from node_agent.tools import Tools
 from node_agent.wishes import WishMirror
-from winslow.errors import Conflict, InvalidInput, NotFound, Refused, Unreachable, WinslowError
-from winslow.events import Disowned
+from winslow.errors import InvalidInput, Refused, Unreachable, WinslowError
 from winslow.hold import Keeper
 from winslow.node import ActiveRun, Hardware, NodeState, Presence
 from winslow.node_wish import NodeWish, effective_labels
@@ -49,11 +50,8 @@ from winslow.store.documents import Documents
 from winslow.store.port import ObjectStore
 from winslow.store.wishes import Wishes
 
-PRESENCE_SECONDS = 30.0
-PRESENCE_PAUSE = 0.1
 SECRETS_SECONDS = 10.0
 SNAPSHOT_SECONDS = 10.0
-MOST_NOTE = 400  # characters of a sentence in the presence
 _RETRY_FIRST, _RETRY_LONGEST = 0.5, 15.0
 T = TypeVar("T")
 
@@ -103,7 +101,6 @@ class Agent:
         self._sampler = sampler
         self._skew = skew
         self._trusted = trusted
-        self._notes: dict[str, str] = {}
         self._secrets = secrets
         self._nodes: dict[str, NodeState] = {}
         self._sees_all = False  # every node's retained state has come in on this connection
@@ -112,8 +109,8 @@ class Agent:
         self._recovered = False
         self._alone = False  # no other node is known to be online under this name
         self._takes_part = False  # until it is known what is left here, and that the store is sound
-        self._dirty = asyncio.Event()  # the presence is to be published
-        self._dirty_soon: asyncio.TimerHandle | None = None
+        self._presence = OwnPresence(state=self.state, publish=self._publish_presence)
+        self._say = self._presence.say
         self._group: asyncio.TaskGroup | None = None
         self.reservations = Reservations(hardware)
         documents = Documents(store)
@@ -131,6 +128,17 @@ class Agent:
             adopt=self._adopt,
             say=self._say,
         )
+        self._disowning = Disowning(
+            node=identity.node,
+            node_uuid=identity.node_uuid,
+            mirror=self.mirror,
+            holdings=self._holdings,
+            claiming=self._claiming,
+            alone=lambda: self._alone,
+            clock=clock,
+            spawn=self._spawn,
+            say=self._say,
+        )
         self.bidding = Bidding(
             node=identity.node,
             instance=identity.instance,
@@ -142,7 +150,7 @@ class Agent:
             holding=self._holdings.holding,
             publish=self._publish_bid,
             claim=self._claiming.claim,
-            changed=self._soon,
+            changed=self._presence.soon,
             clock=clock.monotonic,
         )
         self._entropy = Entropy(
@@ -180,7 +188,7 @@ class Agent:
             cache=self._tools.cache,
             executor=executor,
             busy=lambda: bool(self._holdings.projects()),
-            changed=self._soon,
+            changed=self._presence.soon,
             say=partial(self._say, about="cache"),
         )
         self._files = LiveFiles(
@@ -189,7 +197,7 @@ class Agent:
             home=self._home,
             publish=self._publish,
             patiently=self._patiently,
-            spawn=lambda work, name: self._spawn(work, name=name),
+            spawn=self._spawn,
             monotonic=clock.monotonic,
         )
 
@@ -222,7 +230,7 @@ class Agent:
             cached=self._fill.bytes,
             skew=self._skew(),
             wall=self._clock.wall(),
-            note="; ".join(self._notes.values()),
+            note=self._presence.note,
         )
 
     def _all_nodes(self) -> dict[str, NodeState]:
@@ -241,6 +249,9 @@ class Agent:
                 self._session.publish(topic, payload)
         except InvalidInput as error:
             self._say(str(error), about="messages")  # too large, say: others read the document instead
+
+    def _publish_presence(self, state: NodeState) -> None:
+        self._publish(topics.NodeState(node=state.node), state)
 
     def _publish_bid(self, bid: messages.BidMessage) -> None:
         self._publish(topics.Bid(project=bid.project, run=bid.run, attempt=bid.attempt, node=bid.node), bid)
@@ -266,7 +277,7 @@ class Agent:
             self._group = group
             group.create_task(self._receive(), name="receive")
             await self._refuse_a_double()
-            group.create_task(self._keep_presence(), name="presence")
+            group.create_task(self._presence.keep(), name="presence")
             group.create_task(self._watch_secrets(), name="secrets")
             await self._recover()
             group.create_task(self._watch_connection(), name="connection")
@@ -326,9 +337,8 @@ class Agent:
         for bad in found.bad:
             self._say(f"{bad.path}: {bad.why}", about=str(bad.path))
         self._recovered = True
-        for document in self.mirror.all():
-            self._disown(document.id, document)
-        self._dirty.set()
+        self._disowning.look_at_all()
+        self._presence.changed()
 
     async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do it until the store answers; the presence says that it does not."""
@@ -346,15 +356,6 @@ class Agent:
                 continue
             self._say("")
             return result
-
-    def _say(self, note: str, *, about: str = "store") -> None:
-        """Show a sentence in the presence until there is another one, or none, about the same thing."""
-        note = " ".join(note.split())[:MOST_NOTE]  # of others' making, and it goes into every presence
-        if note != self._notes.get(about, ""):
-            self._notes.pop(about, None)
-            if note:
-                self._notes[about] = note
-            self._dirty.set()
 
     # -- messages
 
@@ -401,7 +402,7 @@ class Agent:
     def _see_node(self, node: str, state: NodeState | None) -> None:
         if node == self.identity.node:
             if state is None or state.instance != self.identity.instance:
-                self._dirty.set()  # a late will of an earlier instance: say again who is here
+                self._presence.changed()  # a late will of an earlier instance: say again who is here
             return
         if state is None:
             self._nodes.pop(node, None)
@@ -460,7 +461,7 @@ class Agent:
         self._say(drain.sentence if drain is not None else "", about="drain")
         if new is not None and new.forgotten:
             self._entropy.due.set()  # the sweep says that this node is here
-        self._dirty.set()
+        self._presence.changed()
         self.bidding.resources_changed()
 
     # -- documents
@@ -479,7 +480,7 @@ class Agent:
         if own:
             self._tell(project_id, old, new)
         if self._recovered:
-            self._disown(project_id, new)
+            self._disowning.look(project_id, new)
 
     def _tell(
         self, project_id: str, old: Project | Tombstone | None, new: Project | Tombstone | None
@@ -501,40 +502,7 @@ class Agent:
         for topic, payload in told:
             self._publish(topic, payload)
 
-    def _disown(self, project_id: str, document: Project | Tombstone | None) -> None:
-        """Send back to the queue what a document says this node has and this node knows nothing of (design 5.4)."""
-        if not isinstance(document, Project):
-            return
-        for run in document.active:
-            attempt = run.attempt
-            if not run.state.held or attempt is None or attempt.node != self.identity.node:
-                continue
-            if attempt.node_uuid != self.identity.node_uuid and not self._alone:
-                continue  # perhaps another node of this name has it
-            key = (project_id, run.n, attempt.k)
-            mine = self._holdings.of_run(project_id, run.n)
-            if key in self._claiming.under_way or any(each.answers_for(attempt.claim) for each in mine):
-                continue
-            event = Disowned(
-                id=self._clock.new_id(),
-                at=self._clock.wall(),
-                by=self.identity.node,
-                n=run.n,
-                k=attempt.k,
-                claim=attempt.claim,
-                detail=f"node {self.identity.node} does not know this claim",
-            )
-            self._spawn(self._commit_once(project_id, event), name=f"disown {key}")
-
-    async def _commit_once(self, project_id: str, event: Disowned) -> None:
-        try:
-            await self.mirror.commit(project_id, event)
-        except (Conflict, Refused, NotFound, InvalidInput):
-            return  # somebody else has moved the run on: nothing is left to disown
-        except WinslowError as error:
-            self._say(str(error))  # tried again after the next listing
-
-    def _spawn(self, work: Awaitable[None], *, name: str) -> None:
+    def _spawn(self, work: Awaitable[None], name: str) -> None:
         assert self._group is not None
 
         async def run() -> None:
@@ -554,8 +522,7 @@ class Agent:
                 listing = await self.mirror.sweep()
                 await self.wishes.compare(listing.nodes)
                 await self._come_back()
-                for document in self.mirror.all():
-                    self._disown(document.id, document)
+                self._disowning.look_at_all()
                 if self._session.connected:
                     await self._entropy.heal(self._store, self._executor)
                 if not self._session.connected or self._entropy.sweeps(me=me, online=self._online()):
@@ -598,7 +565,7 @@ class Agent:
                 self._say("", about="secrets")
             if names != self._secrets:
                 self._secrets = names
-                self._dirty.set()
+                self._presence.changed()
                 self.bidding.resources_changed()
             await asyncio.sleep(SECRETS_SECONDS)
 
@@ -607,7 +574,7 @@ class Agent:
     async def _begin_bidding(self) -> None:
         await self._trusted.wait()
         self._takes_part = True
-        self._dirty.set()
+        self._presence.changed()
         for document in self.mirror.all():
             self.bidding.document(document.id, document)
 
@@ -625,11 +592,11 @@ class Agent:
         self.reservations.rename(old, attempt.key)
         self._alive.wake()
         attempt.document(self.mirror.get(attempt.key[0]))
-        self._dirty.set()
+        self._presence.changed()
 
     def _rests(self) -> None:
         """A lost attempt's container can go on."""
-        self._dirty.set()
+        self._presence.changed()
         self.bidding.resources_changed()
 
     def _adopt(self, journal: AttemptJournal) -> None:
@@ -642,7 +609,7 @@ class Agent:
         attempt = Attempt(
             journal=journal,
             tools=self._tools,
-            changed=self._soon,
+            changed=self._presence.soon,
             spent=lambda: self._release(attempt.key),
             rests=self._rests,
             renumbered=self._renumbered,
@@ -651,8 +618,8 @@ class Agent:
         self._alive.wake()
         self._fill.wake()
         attempt.document(document)
-        self._soon()
-        self._spawn(self._live(attempt), name=f"attempt {journal.name}")
+        self._presence.soon()
+        self._spawn(self._live(attempt), f"attempt {journal.name}")
 
     async def _live(self, attempt: Attempt) -> None:
         try:
@@ -669,25 +636,5 @@ class Agent:
 
     def _release(self, key: Key) -> None:
         self.reservations.release(key)
-        self._dirty.set()
+        self._presence.changed()
         self.bidding.resources_changed()
-
-    # -- presence and metrics
-
-    def _soon(self) -> None:
-        """Let the presence tell of a change, with what else changes in the next moment: nobody waits for it, as they
-        do for resources that became free."""
-        if self._dirty_soon is None:
-            loop = asyncio.get_running_loop()
-            self._dirty_soon = loop.call_later(PRESENCE_PAUSE, self._dirty.set)
-
-    async def _keep_presence(self) -> None:
-        while True:
-            self._dirty.clear()
-            if self._dirty_soon is not None:
-                self._dirty_soon.cancel()
-                self._dirty_soon = None
-            self._publish(topics.NodeState(node=self.identity.node), self.state())
-            with suppress(TimeoutError):
-                async with asyncio.timeout(PRESENCE_SECONDS):
-                    await self._dirty.wait()
