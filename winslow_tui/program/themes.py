@@ -1,4 +1,5 @@
-"""Colours. State is never told by colour alone, so each theme only has to be readable."""
+"""Colours. State is never told by colour alone, so each theme only has to be readable: every colour of text has at
+least 4.5 times the light of every ground it may stand on, or the reverse (WCAG 2.2, 1.4.3)."""
 
 from __future__ import annotations
 
@@ -43,10 +44,10 @@ def _own(
 
 DARK = Theme(
     name="winslow-dark", dark=True, primary="#6cb6ff", secondary="#8ddb8c", accent="#f0b35a", foreground="#d6dbe1",
-    background="#14181d", surface="#1a1f26", panel="#232a33", success="#7bd88f", warning="#f0b35a", error="#ff7b72",
+    background="#14181d", surface="#1a1f26", panel="#232a33", success="#7bd88f", warning="#f0b35a", error="#ff8d85",
     variables=_own(
-        ("#8b949e", "#f0b35a", "#6cb6ff", "#c8a6ff", "#ffd866", "#ff7b72", "#7bd88f"),
-        dim="#8b949e", cursor="#264159", cursor_idle="#232a33",
+        ("#a1abb6", "#f0b35a", "#6cb6ff", "#c8a6ff", "#ffd866", "#ff8d85", "#7bd88f"),
+        dim="#a1abb6", cursor="#264159", cursor_idle="#232a33",
     ),
 )  # fmt: skip
 LIGHT = Theme(
@@ -60,24 +61,24 @@ LIGHT = Theme(
 CONTRAST = Theme(
     name="winslow-contrast", dark=True, primary="#ffffff", secondary="#ffff00", accent="#00ffff",
     foreground="#ffffff", background="#000000", surface="#000000", panel="#1c1c1c", success="#00ff00",
-    warning="#ffff00", error="#ff5555",
+    warning="#ffff00", error="#ff6e6e",
     variables=_own(
-        ("#ffffff", "#ffff00", "#00ffff", "#ff9dff", "#ffff00", "#ff5555", "#00ff00"),
+        ("#ffffff", "#ffff00", "#00ffff", "#ff9dff", "#ffff00", "#ff6e6e", "#00ff00"),
         dim="#d0d0d0", cursor="#0000aa", cursor_idle="#303030",
     ),
 )  # fmt: skip
-COLOUR_BLIND = Theme(  # the palette of Okabe and Ito, made for every kind of colour vision
-    name="winslow-colour-blind", dark=True, primary="#56b4e9", secondary="#009e73", accent="#e69f00",
-    foreground="#e6e6e6", background="#101418", surface="#171c21", panel="#20262d", success="#009e73",
-    warning="#e69f00", error="#d55e00",
+COLOUR_BLIND = Theme(  # after Okabe and Ito, for every kind of colour vision, lit up to be read
+    name="winslow-colour-blind", dark=True, primary="#56b4e9", secondary="#2fc39a", accent="#e69f00",
+    foreground="#e6e6e6", background="#101418", surface="#171c21", panel="#20262d", success="#2fc39a",
+    warning="#e69f00", error="#f98a52",
     variables=_own(
-        ("#a0a0a0", "#e69f00", "#56b4e9", "#cc79a7", "#f0e442", "#f0753a", "#2fc39a"),
-        dim="#a0a0a0", cursor="#16405c", cursor_idle="#20262d",
+        ("#b4b4b4", "#e69f00", "#56b4e9", "#dd93bb", "#f0e442", "#f98a52", "#2fc39a"),
+        dim="#b4b4b4", cursor="#16405c", cursor_idle="#20262d",
     ),
 )  # fmt: skip
 MONOCHROME = Theme(
     name="winslow-mono", dark=True, primary="#ffffff", secondary="#ffffff", accent="#ffffff", foreground="#e0e0e0",
     background="#000000", surface="#000000", panel="#303030", success="#ffffff", warning="#ffffff", error="#ffffff",
-    variables=_own(("#e0e0e0",) * 7, dim="#b0b0b0", cursor="#505050", cursor_idle="#303030"),
+    variables=_own(("#e0e0e0",) * 7, dim="#c4c4c4", cursor="#505050", cursor_idle="#303030"),
 )  # fmt: skip
 THEMES = (DARK, LIGHT, CONTRAST, COLOUR_BLIND, MONOCHROME)
