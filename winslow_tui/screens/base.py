@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from winslow import terminal_text
 from winslow_tui.program import verbs
@@ -27,6 +27,7 @@ from winslow_tui.screens import program as _program  # noqa: F401  adds its verb
 from winslow_tui.screens.command import CommandLine
 from winslow_tui.screens.help import Help
 from winslow_tui.widgets.browser import Browser
+from winslow_tui.widgets.entry import Entry
 from winslow_tui.widgets.frame import Line, Part
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class SiteScreen(Screen[None], inherit_bindings=False):
     AUTO_FOCUS: ClassVar[str | None] = ""
     DEFAULT_CSS = """
     SiteScreen { background: $background; layout: vertical; }
-    SiteScreen #filter { height: 1; border: none; padding: 0 1; background: $panel; display: none; }
+    SiteScreen #filter { display: none; }
     SiteScreen #filter.shown { display: block; }
     SiteScreen #trouble { height: auto; max-height: 9; padding: 0 1; color: $state-failed; display: none; }
     SiteScreen #trouble.shown { display: block; }
@@ -76,7 +77,7 @@ class SiteScreen(Screen[None], inherit_bindings=False):
         yield Line(id="site")
         yield Line(id="views")
         yield Static(id="trouble", markup=False)
-        yield Input(
+        yield Entry(
             id="filter",
             placeholder="filter: words, state:failed, tag:x, !inverts",
             compact=True,
@@ -116,7 +117,7 @@ class SiteScreen(Screen[None], inherit_bindings=False):
         rebind(self)
         if self.remembered:
             kept = self.winslow.remembered.view(self.remembered)
-            self.query_one("#filter", Input).value = kept.filter
+            self.query_one("#filter", Entry).value = kept.filter
             self.sorting = Sorting(kept.column, backwards=kept.backwards)
         self.draw_frame()
 
@@ -175,7 +176,7 @@ class SiteScreen(Screen[None], inherit_bindings=False):
         if told_off != self._told_off:
             self._told_off = told_off
             trouble.update(Content(terminal_text.block(told_off)))
-        told = self.query_one("#filter", Input).value
+        told = self.query_one("#filter", Entry).value
         crumbs = self.crumbs()
         left: list[tuple[Part, ...]] = [
             (
@@ -296,18 +297,18 @@ class SiteScreen(Screen[None], inherit_bindings=False):
     @property
     def filter_text(self) -> str:
         """What was typed."""
-        return self.query_one("#filter", Input).value
+        return self.query_one("#filter", Entry).value
 
     def filtered(self) -> None:
         """The filter has changed."""
 
     def action_filter(self) -> None:
-        field = self.query_one("#filter", Input)
+        field = self.query_one("#filter", Entry)
         field.add_class("shown")
         field.disabled = False
         field.focus()
 
-    @on(Input.Changed, "#filter")
+    @on(Entry.Changed, "#filter")
     def _filter_changed(self) -> None:
         if self.remembered:
             self.winslow.remembered.view(self.remembered).filter = self.filter_text[:1024]
@@ -329,13 +330,13 @@ class SiteScreen(Screen[None], inherit_bindings=False):
             kept.column, kept.backwards = self.sorting.column, self.sorting.backwards
         self.filtered()
 
-    @on(Input.Submitted, "#filter")
+    @on(Entry.Submitted, "#filter")
     def _filter_kept(self) -> None:
         self._narrow()
         self._close_filter()
 
     def _close_filter(self) -> None:
-        field = self.query_one("#filter", Input)
+        field = self.query_one("#filter", Entry)
         field.remove_class("shown")
         field.disabled = True
         self.focus_body()
@@ -346,7 +347,7 @@ class SiteScreen(Screen[None], inherit_bindings=False):
             widget.focus()
 
     def action_back(self) -> None:
-        field = self.query_one("#filter", Input)
+        field = self.query_one("#filter", Entry)
         if field.has_class("shown") or field.value:
             field.value = ""
             self._close_filter()

@@ -13,12 +13,13 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.suggester import SuggestFromList
-from textual.widgets import Input, OptionList
+from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from winslow_tui.program import verbs
 from winslow_tui.program.keymap import HasKeymap, Keymap
 from winslow_tui.program.verbs import Kind
+from winslow_tui.widgets.entry import Entry
 
 VIEW_NAMES = ("projects", "nodes", "files", "pipelines", "activity")
 
@@ -60,7 +61,6 @@ class CommandLine(ModalScreen[str | None]):
     CommandLine { align: center top; background: $background 0%; }
     CommandLine #command { width: 60; max-width: 95%; height: auto; margin-top: 2; background: $surface;
                            border: round $primary; }
-    CommandLine Input { height: 1; border: none; background: $panel; }
     CommandLine OptionList { height: auto; max-height: 14; border: none; background: $surface; padding: 0; }
     """
 
@@ -80,12 +80,12 @@ class CommandLine(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         names = [each.name for each in self._choices]
         with Vertical(id="command"):
-            yield Input(placeholder=": command", suggester=SuggestFromList(names), compact=True)
+            yield Entry(placeholder=": command", suggester=SuggestFromList(names), compact=True)
             yield OptionList(id="choices")
 
     def on_mount(self) -> None:
         self._offer("")
-        self.query_one(Input).focus()
+        self.query_one(Entry).focus()
 
     @property
     def _keymap(self) -> Keymap:
@@ -112,12 +112,12 @@ class CommandLine(ModalScreen[str | None]):
         if choices.option_count:
             choices.highlighted = 0
 
-    @on(Input.Changed)
-    def _typed(self, event: Input.Changed) -> None:
+    @on(Entry.Changed)
+    def _typed(self, event: Entry.Changed) -> None:
         self._offer(event.value)
 
-    @on(Input.Submitted)
-    def _done(self, event: Input.Submitted) -> None:
+    @on(Entry.Submitted)
+    def _done(self, event: Entry.Submitted) -> None:
         choices = self.query_one(OptionList)
         exact = event.value.strip()
         picked = choices.highlighted_option
@@ -134,7 +134,7 @@ class CommandLine(ModalScreen[str | None]):
 
     def action_complete(self) -> None:
         """Write out what is picked."""
-        picked, line = self.query_one(OptionList).highlighted_option, self.query_one(Input)
+        picked, line = self.query_one(OptionList).highlighted_option, self.query_one(Entry)
         if picked is not None and picked.id:
             line.value = picked.id
             line.cursor_position = len(picked.id)

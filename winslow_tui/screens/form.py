@@ -18,10 +18,11 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.suggester import Suggester
 from textual.widget import Widget
-from textual.widgets import Button, Input, Select, Static
+from textual.widgets import Button, Select, Static
 
 from winslow import terminal_text
 from winslow.errors import WinslowError
+from winslow_tui.widgets.entry import Entry
 
 T = TypeVar("T")
 
@@ -109,17 +110,21 @@ class Form(Asking):
     Form { align: center middle; }
     Form #form { width: 76; max-width: 95%; height: auto; max-height: 90%; background: $surface; border: round $primary;
                  padding: 0 1; }
-    Form #form-title { text-style: bold; color: $primary; height: auto; }
+    Form #form-title { text-style: bold; color: $primary; height: auto; margin-bottom: 1; }
     Form #fields { height: auto; max-height: 60vh; scrollbar-size-vertical: 1; }
     Form .field { height: auto; }
-    Form .label { width: 24; height: 1; color: $foreground; }
-    Form .label.changed { text-style: bold; color: $accent; }
-    Form Input { height: 1; border: none; padding: 0 1; background: $panel; width: 1fr; }
-    Form Input:focus { background: $cursor-ground; }
+    Form .label { width: 24; height: auto; padding-right: 1; color: $foreground; }
+    Form .label.changed { color: $accent; }
+    Form .field:focus-within .label { text-style: bold; }
+    Form Entry { width: 1fr; }
+    Form Entry:focus { background: $cursor-ground; }
     Form Select { width: 1fr; height: auto; }
-    Form Select > SelectCurrent { background: $panel; }
-    Form Select:focus > SelectCurrent { background: $cursor-ground; }
-    Form #form-keys { color: $dim; height: 1; }
+    Form Select.-textual-compact > SelectCurrent { background: $panel; padding: 0 1; }
+    Form Select:focus > SelectCurrent { background: $cursor-ground; background-tint: $foreground 0%; }
+    Form SelectCurrent .arrow { color: $foreground; }
+    Form SelectOverlay.-textual-compact { background: $panel; }
+    Form SelectOverlay.-textual-compact > .option-list--option { padding: 0 1; }
+    Form #form-keys { color: $dim; height: auto; margin-top: 1; }
     """
 
     def __init__(
@@ -144,7 +149,7 @@ class Form(Asking):
             with VerticalScroll(id="fields", can_focus=False):
                 for place, field in enumerate(self._fields):
                     with Horizontal(classes="field"):
-                        yield Static(_plain(_label(field)), classes="label", id=f"label-{place}")
+                        yield Static(_label(field), classes="label", id=f"label-{place}")
                         yield _editor(field, place)
             yield Static(id="problem", markup=False)
             completes = " · → completes" if any(field.complete for field in self._fields) else ""
@@ -164,18 +169,20 @@ class Form(Asking):
             widget = self.query_one(f"#field-{place}")
             if isinstance(widget, Select):
                 found[field.name] = "" if widget.is_blank() else str(widget.value)
-            elif isinstance(widget, Input):
+            elif isinstance(widget, Entry):
                 found[field.name] = field.value if widget.value == field.shown else widget.value
         return found
 
-    @on(Input.Changed)
-    def _mark(self, event: Input.Changed) -> None:
-        """A field that was changed looks so."""
+    @on(Entry.Changed)
+    def _mark(self, event: Entry.Changed) -> None:
+        """A field that was changed looks so, and says so where there are no colours."""
         place = int((event.input.id or "field-0").removeprefix("field-"))
-        changed = event.value != self._fields[place].shown
-        self.query_one(f"#label-{place}").set_class(changed, "changed")
+        field, label = self._fields[place], self.query_one(f"#label-{place}", Static)
+        changed = event.value != field.shown
+        label.set_class(changed, "changed")
+        label.update(_label(field, changed=changed))
 
-    @on(Input.Submitted)
+    @on(Entry.Submitted)
     def action_send(self) -> None:
         values = self.values
         missing = [field.label for field in self._fields if field.required and not values[field.name].strip()]
@@ -202,10 +209,13 @@ class Question(Asking):
     Question #question { width: 66; max-width: 95%; height: auto; background: $surface; border: round $error;
                          padding: 1 2; }
     Question #answers { height: auto; align-horizontal: right; margin-top: 1; }
-    Question Button { min-width: 10; margin-left: 2; background: $panel; color: $foreground; }
+    Question #question-keys { width: 1fr; color: $dim; }
+    Question Button.-style-default { min-width: 10; margin-left: 2; background: $panel; color: $foreground;
+                                     text-style: none; }
     Question Button.-style-default:focus { background: $primary; color: $background; text-style: bold;
                                             background-tint: $primary 0%; }
-    Question Input { height: 1; border: none; background: $panel; margin-top: 1; }
+    Question Entry { margin-top: 1; }
+    Question Entry:focus { background: $cursor-ground; }
     """
 
     def __init__(
@@ -225,19 +235,21 @@ class Question(Asking):
         with Vertical(id="question"):
             yield Static(_plain(self._text))
             if self._name_wanted:
-                yield Input(
+                yield Entry(
                     placeholder=f"type {terminal_text.line(self._name_wanted)} to go on", compact=True
                 )
             yield Static(id="problem", markup=False)
             with Horizontal(id="answers"):
+                keys = "enter, once it is typed · esc no" if self._name_wanted else "y yes · n, esc no"
+                yield Static(keys, id="question-keys", markup=False)
                 yield Button("No", id="no", compact=True)
                 yield Button("Yes", id="yes", compact=True)
 
     def on_mount(self) -> None:
-        self.query_one("Input" if self._name_wanted else "#no").focus()
+        self.query_one(Entry if self._name_wanted else "#no").focus()
 
-    @on(Input.Submitted)
-    def _typed(self, event: Input.Submitted) -> None:
+    @on(Entry.Submitted)
+    def _typed(self, event: Entry.Submitted) -> None:
         self.action_answer(self._named(event.value))
 
     @on(Button.Pressed)
@@ -247,8 +259,8 @@ class Question(Asking):
     def action_answer(self, yes: bool) -> None:
         if not yes:
             self.dismiss()
-        elif self._name_wanted and not self._named(self.query_one(Input).value):
-            self.query_one(Input).focus()
+        elif self._name_wanted and not self._named(self.query_one(Entry).value):
+            self.query_one(Entry).focus()
         else:
             self._agreed()
 
@@ -270,7 +282,7 @@ def _editor(field: Field, place: int) -> Widget:
             compact=True,
             id=f"field-{place}",
         )
-    return Input(
+    return Entry(
         value=field.shown,
         placeholder=field.placeholder,
         suggester=field.complete,
@@ -279,8 +291,9 @@ def _editor(field: Field, place: int) -> Widget:
     )
 
 
-def _label(field: Field) -> str:
-    return field.label + (f" ({field.note})" if field.note else "")
+def _label(field: Field, *, changed: bool = False) -> Content:
+    note = terminal_text.line(f" ({field.note})") if field.note else ""
+    return Content.assemble(terminal_text.line(field.label), (note, "$dim"), " *" if changed else "")
 
 
 def _plain(text: str) -> Content:

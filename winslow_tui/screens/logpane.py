@@ -11,7 +11,6 @@ from textual.actions import SkipAction
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widget import Widget
-from textual.widgets import Input
 
 from winslow import terminal_text
 from winslow.errors import UsageError
@@ -22,6 +21,7 @@ from winslow_tui.logs.logtimes import moment
 from winslow_tui.program.keymap import rebind
 from winslow_tui.program.logfeed import LogFeed
 from winslow_tui.screens import logtaking
+from winslow_tui.widgets.entry import Entry
 from winslow_tui.widgets.frame import Line, Part
 from winslow_tui.widgets.logview import LogView, Spans
 
@@ -63,7 +63,7 @@ class LogPane(Vertical):
 
     DEFAULT_CSS = """
     LogPane { height: 1fr; }
-    LogPane #ask { height: 1; border: none; padding: 0 1; background: $panel; display: none; }
+    LogPane #ask { display: none; }
     LogPane #ask.shown { display: block; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -114,7 +114,7 @@ class LogPane(Vertical):
 
     def compose(self) -> Iterable[Widget]:
         yield LogView(id="lines")
-        yield Input(id="ask", compact=True, disabled=True)
+        yield Entry(id="ask", compact=True, disabled=True)
         yield Line(id="below")
 
     @property
@@ -266,15 +266,15 @@ class LogPane(Vertical):
         if self._feed is None:
             return
         self._asking = question
-        field = self.query_one("#ask", Input)
+        field = self.query_one("#ask", Entry)
         field.placeholder = f"{_SIGNS[question]}  {_ASKS[question]}"
         field.value = self._filter.wanted.pattern if question == "filter" and self._filter else ""
         field.disabled = False
         field.add_class("shown")
         field.focus()
 
-    @on(Input.Submitted, "#ask")
-    def _answered(self, event: Input.Submitted) -> None:
+    @on(Entry.Submitted, "#ask")
+    def _answered(self, event: Entry.Submitted) -> None:
         event.stop()
         try:
             if self._asking == "search":
@@ -289,14 +289,14 @@ class LogPane(Vertical):
         self._close_ask()
 
     def _close_ask(self) -> None:
-        field = self.query_one("#ask", Input)
+        field = self.query_one("#ask", Entry)
         field.remove_class("shown")
         field.disabled = True
         self.view.focus()
 
     def action_calm(self) -> None:
         """End what was asked last: the question, a search, then a filter."""
-        if self.query_one("#ask", Input).has_class("shown"):
+        if self.query_one("#ask", Entry).has_class("shown"):
             self._close_ask()
         elif self._search is not None:
             self._look_for("")

@@ -116,7 +116,7 @@ def compare(app: WinslowApp, keys: Sequence[str]) -> None:
             app.push_screen(Page(f"{project} against {keys[0]}", text, lambda: look(project)[1]))
 
     field = Field("project", "project", required=True, placeholder="its id, or the beginning of it")
-    title = f"Compare {keys[0]} with the copy in"
+    title = f"Compare {keys[0]} with a project's copy"
     app.push_screen(Form(title, [field], lambda values: look(values["project"]), done=done))
 
 

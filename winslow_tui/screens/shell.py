@@ -45,5 +45,5 @@ def way_in(project: Project, run: Run, node: NodeState) -> str:
     filters = "".join(f" \\\n      --filter label=winslow.{name}={value}" for name, value in about.items())
     return (
         f"  ssh -t {host}\n  docker exec -it $(docker ps -q{filters}) sh\n\n"
-        "What is changed there counts as the stage's own doing: it is collected when the run ends."
+        "What is changed there counts as the stage's own doing:\nit is collected when the run ends."
     )

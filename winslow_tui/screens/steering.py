@@ -142,7 +142,7 @@ def tags(app: WinslowApp, keys: Sequence[str]) -> None:
 @verb("rename", "project", "rename")
 def rename(app: WinslowApp, keys: Sequence[str]) -> None:
     """Another name; the id stays."""
-    field = Field("name", "name", required=True)
+    field = Field("name", "name", value=app.site.projects[keys[0]].summary.name, required=True)
     app.push_screen(
         Form(f"Rename {keys[0]}", [field], lambda values: app.client.projects.rename(keys[0], values["name"]))
     )
