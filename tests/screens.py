@@ -80,6 +80,11 @@ stages:
     image: registry.example/stats:2
     requires: {cpus: 1, memory: 1GiB}
 """
+CAREFUL = """\
+name: careful
+stages:
+  - {name: bill, image: registry.example/bill:1, confirmation: always}
+"""
 
 
 class Told(SiteWatch):
@@ -254,14 +259,20 @@ class Story:
     """A project's life, told event by event."""
 
     def __init__(
-        self, id_: str, name: str, *, tags: tuple[str, ...] = (), env: Mapping[str, str] | None = None
+        self,
+        id_: str,
+        name: str,
+        *,
+        tags: tuple[str, ...] = (),
+        env: Mapping[str, str] | None = None,
+        definition: str = TRAFFIC,
     ) -> None:
         from winslow.pipeline import parse
 
         self._numbers = itertools.count()
         self._id = id_
         self.project = lifecycle.create(
-            id=id_, event_id=self._event()["id"], name=name, pipeline=parse(TRAFFIC, source="test"),
+            id=id_, event_id=self._event()["id"], name=name, pipeline=parse(definition, source="test"),
             source_revision=3, source="traffic", author="anna", tags=tags, env=dict(env or {}),
             at="2026-06-11T08:00:00Z",
         )  # fmt: skip

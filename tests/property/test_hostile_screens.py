@@ -16,7 +16,7 @@ from textual.strip import Strip
 
 from tests import hostile, screens
 from tests.hostile import Texts
-from tests.snapshot.test_screens import PROJECT, SCREENS
+from tests.snapshot.catalogue import PROJECT, SCREENS
 from winslow.config import Config
 from winslow.errors import InvalidInput
 from winslow_tui.program.app import WinslowApp
@@ -53,7 +53,7 @@ async def _look_everywhere(folder: Path, make: Texts) -> None:
     visited: set[type[Screen[object]]] = set()
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         await _quiet(pilot)
-        for name, keys in {**{name: keys for name, (keys, _) in SCREENS.items()}, **MORE}.items():
+        for name, keys in {**{name: picture.keys for name, picture in SCREENS.items()}, **MORE}.items():
             if name == "first-run":
                 continue
             if name == "away":

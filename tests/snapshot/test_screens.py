@@ -8,66 +8,106 @@ be readable is looked for. To make them anew: pytest tests/snapshot --snapshot-u
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pytest_textual_snapshot import SVGImageExtension
 from syrupy.assertion import SnapshotAssertion
 from textual.app import App
+from textual.color import Color
 from textual.pilot import Pilot
+from textual.screen import ModalScreen, Screen
 from textual.widgets import Input
 
 from broker import topics
 from tests import screens
+from tests.contrast import READABLE, contrast
+from tests.snapshot.catalogue import ASKED, PLACES, SCREENS, Picture, asked, kinds
 from winslow_tui.program.app import WinslowApp
 from winslow_tui.program.sitewatch import Server
 from winslow_tui.program.themes import DARK, LIGHT, MONOCHROME
+from winslow_tui.screens.page import Page
+from winslow_tui.screens.project import ProjectScreen
 
 RECORDED = (3, 11)
 SIZES = {"80x24": (80, 24), "140x45": (140, 45)}
 THEMES = {"dark": DARK.name, "light": LIGHT.name, "mono": MONOCHROME.name}
-TYPED = ("slash", *"ulm")
-PROJECT = (*TYPED, "enter", "enter")
+Made = dict[Screen[Any], str]
 
-# keys to the screen, and what must be readable there at any size
-SCREENS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "projects": (
-        (),
-        ("b10-night-d2aa", "? needs you", "✗ failed", "◐ waiting", "● running", "set THRESHOLD"),
-    ),
-    "project-log": (PROJECT, ("frame 28800/36000", "✗ oom", "queue clean")),
-    "project-files": ((*PROJECT, "2"), ("▸ #next", "workspace of detect")),
-    "project-tree": (
-        (*PROJECT, "2", "enter", "G", "right", "j", "right", "j", "space"),
-        ("nothing here", "▾ #2", "▾ model/", "weights.bin", "boxes.csv"),
-    ),
-    "project-settings": ((*PROJECT, "3"), ("priority", "# its own copy of traffic, revision 3")),
-    "project-facts": ((*PROJECT, "j", "5"), ("registry.example/detect:3", "CONF=0.5")),
-    "project-compare": ((*PROJECT, "j", "space", "space", "c"), ("env CONF", "0.35 (pipeline)")),
-    "project-metrics": ((*PROJECT, "4"), ("1.9 of 2 cores", "of 4 GiB", "most heard")),
-    "project-asks": (("enter",), ("? stage 'clean' needs THRESHOLD: enter answers",)),
-    "queue": ((*PROJECT, "Q"), ("Queue", "clean")),
-    "start": (("s",), ("THRESHOLD (needed)", "workspace from")),
-    "redo": ((*PROJECT, "j", "r"), ("Redo", "CONF")),
-    "answer": (("a",), ("THRESHOLD",)),
-    "new": (("n",), ("New project", "pipeline")),
-    "tags": (("t",), ("b10",)),
-    "explain": ((*(("j",) * 2), "w"), ("why", "none free")),
-    "delete": (("D",), ("Delete b10-night-d2aa", "type B10 by night to go on", "No", "Yes")),
-    "nodes": (("2",), ("● online", "◐ draining", "✗ offline", "gone since Tuesday")),
-    "node": (("2", "j", "enter"), ("Ryzen 9 7950X", "1 s behind", "180 GiB", "71 °C")),
-    "files": (("3", "G", "k", "right"), ("▾ res:", "▸ models/", "▾ ulm/", "north.mp4", "readme.txt")),
-    "pipelines": (("4", "j"), ("traffic", "who drives where")),
-    "pipeline-change": (("4", "j", "d"), ("0.35", "0.4")),
-    "preview": (("3", "G", "enter"), ("readme.txt", "xxxx")),
-    "activity": (("5",), ("is to take nothing new", "pipeline traffic")),
-    "transfers": (("T",), ("42%", "north.mp4", "no room is left", "stopped")),
-    "transfers-none": (("T",), ("nothing is on its way",)),
-    "first-run": ((), ("winslow up", "~/.config/winslow/config.toml", "q leaves")),
-    "help": (("question_mark",), ("Project", ":queue", "what comes next")),
-    "commands": (("colon",), ("answer what it asks",)),
-    "away": ((), ("✗ broker away 0h05", "wrong password", "nodes and progress are 0h05 old")),
-}
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> Made:
+    """The kinds of the forms, questions and pages that were made."""
+    found: Made = {}
+    for each in ASKED:
+        monkeypatch.setattr(each, "__init__", _noting(found, each))
+    return found
+
+
+def _noting(found: Made, of: type[Screen[Any]]) -> Callable[..., None]:
+    begin = of.__init__
+
+    def noting(screen: Screen[Any], *given: Any, **named: Any) -> None:
+        maker = sys._getframe(1)
+        module, function = maker.f_globals["__name__"], maker.f_code.co_qualname
+        begin(screen, *given, **named)
+        if isinstance(screen, Page):  # whoever says what stands on it: it may be opened by another
+            module, function = screen._look.__module__, screen._look.__qualname__
+        found[screen] = asked(of.__name__, module, function)
+
+    return noting
+
+
+def test_there_is_a_picture_of_everything_that_can_be_seen() -> None:
+    pictures = chain(SCREENS.values(), *(found.values() for _, found in PLACES.values()))
+    missing = kinds() - {picture.kind for picture in pictures}
+    assert not missing
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", SCREENS)
+async def test_screen(
+    name: str,
+    size: str,
+    snapshot: SnapshotAssertion,
+    made: Made,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The pictures are the ones that were looked at."""
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    app = _app(name, tmp_path)
+    async with app.run_test(size=SIZES[size]) as pilot:
+        await _quiet(pilot)
+        await _press(pilot, *SCREENS[name].keys)
+        _hear(app, name)
+        await _look(pilot, SCREENS[name], made, snapshot)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("place", PLACES)
+async def test_over(
+    place: str,
+    size: str,
+    snapshot: SnapshotAssertion,
+    made: Made,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same for what lies over a screen."""
+    monkeypatch.setattr(Path, "cwd", lambda: Path("/home/anna"))
+    keys, pictures = PLACES[place]
+    app = screens.app(screens.site(), tmp_path)
+    async with app.run_test(size=SIZES[size]) as pilot:
+        await _quiet(pilot)
+        await _press(pilot, *keys)
+        for name, picture in pictures.items():
+            await _press(pilot, *picture.keys)
+            await _look(pilot, picture, made, snapshot, name=f"{name}-")
+            await _press(pilot, *picture.leave)
 
 
 def _site(name: str) -> screens.Site:
@@ -76,6 +116,8 @@ def _site(name: str) -> screens.Site:
         site.broker = Server(
             up=False, problem="the broker at ws1:1883 refused: wrong password", since=9_700.0
         )
+    if name == "confirm":
+        site.put(screens.Story("a1-toll-b2c3", "A1 toll", definition=screens.CAREFUL).start().project)
     return site
 
 
@@ -96,27 +138,45 @@ def _hear(app: WinslowApp, name: str) -> None:
         app.watch_.hear(topics.Stats(project=screens.ULM, run=3, attempt=1), screens.usage())
 
 
-async def _go(pilot: Pilot[None], name: str) -> None:
-    """To the screen, and wait until what it reads in the background is there."""
-    keys, texts = SCREENS[name]
-    app = pilot.app
-    await _quiet(pilot)
+async def _press(pilot: Pilot[None], *keys: str) -> None:
+    """To a screen; between two keys that ask for something what it reads in the background comes."""
     for key in keys:
-        await pilot.press(key)
-        if key not in TYPED:
+        pressed = ("colon", *key[1:], "enter") if key.startswith(":") else (key,)
+        await pilot.press(*pressed)
+        if len(key) > 1 or not isinstance(pilot.app.focused, Input):
             await _quiet(pilot)
+
+
+async def _look(
+    pilot: Pilot[None], picture: Picture, made: Made, snapshot: SnapshotAssertion, *, name: str = ""
+) -> None:
+    """Wait until what has to be readable is there, and compare what is seen in every theme."""
+    app = pilot.app
     assert isinstance(app, WinslowApp)
-    _hear(app, name)
     for _ in range(100):
-        if all(text in _readable(app) for text in texts):
+        if all(text in _readable(app) for text in picture.texts):
             break
         await _quiet(pilot)
-    missing = [text for text in texts if text not in _readable(app)]
-    assert not missing, f"{name}: {missing} cannot be read in\n{_readable(app)}"
-    for field in app.screen.query(Input):
-        field.cursor_blink = False
+    missing = [text for text in picture.texts if text not in _readable(app)]
+    assert not missing, f"{picture.kind}: {missing} cannot be read in\n{_readable(app)}"
+    assert _kind(app, made) == picture.kind
+    assert not [field for field in app.screen.query(Input) if field.cursor_blink], "nothing blinks"
     await pilot.pause(0.15)
-    await _quiet(pilot)
+    pictures = snapshot.use_extension(SVGImageExtension)
+    for theme, named in THEMES.items():
+        app.theme = named
+        await pilot.pause()
+        await pilot.pause()
+        assert not _faint(app), f"{picture.kind}, {theme}: hard to read"
+        drawn = app.export_screenshot()
+        if sys.version_info[:2] == RECORDED:
+            assert pictures(name=f"{name}{theme}") == drawn
+
+
+def _kind(app: WinslowApp, made: Made) -> str:
+    if isinstance(app.screen, ProjectScreen):
+        return f"ProjectScreen, {app.screen.tab}"
+    return made.get(app.screen, type(app.screen).__name__)
 
 
 async def _quiet(pilot: Pilot[None]) -> None:
@@ -130,20 +190,23 @@ def _readable(app: App[None]) -> str:
     return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("name", SCREENS)
-async def test_screen(
-    name: str, size: str, snapshot: SnapshotAssertion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The pictures are the ones that were looked at."""
-    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
-    app = _app(name, tmp_path)
-    pictures = snapshot.use_extension(SVGImageExtension)
-    async with app.run_test(size=SIZES[size]) as pilot:
-        await _go(pilot, name)
-        for theme, named in THEMES.items():
-            app.theme = named
-            await _quiet(pilot)
-            picture = app.export_screenshot()
-            if sys.version_info[:2] == RECORDED:
-                assert pictures(name=theme) == picture
+def _faint(app: App[None]) -> dict[str, float]:
+    """Words with too little contrast to be read, of what is on top."""
+    screen = app.screen
+    top = screen.children[0].region if isinstance(screen, ModalScreen) else screen.region
+    found = {}
+    for y, strip in enumerate(screen._compositor.render_strips()):
+        x = 0
+        for segment in strip:
+            at, x = x, x + segment.cell_length
+            style = segment.style
+            seen = top.contains_point((at, y))
+            if not seen or style is None or not any(sign.isalnum() for sign in segment.text):
+                continue
+            assert style.color is not None and style.bgcolor is not None
+            ink, paper = Color.from_rich_color(style.color), Color.from_rich_color(style.bgcolor)
+            if style.reverse:
+                ink, paper = paper, ink
+            if (ratio := contrast(ink, paper)) < READABLE:
+                found[segment.text] = round(ratio, 2)
+    return found
