@@ -110,3 +110,15 @@ async def test_a_project_that_is_deleted_under_a_page_is_left(tmp_path: Path) ->
         await anna.press("escape")
         await anna.until(lambda: isinstance(anna.app.screen, ProjectsScreen))
         await anna.reads("project 'test-e5kd' was deleted")
+
+
+async def test_a_value_that_is_longer_than_its_field_can_be_read(tmp_path: Path) -> None:
+    """A scroll bar would take the only line there is."""
+    async with at(tmp_path) as anna:
+        value = f"res:{'long/' * 30}end/"
+        anna.app.push_screen(
+            Form("Upload", [Field("file", "file"), Field("to", "to", value=value)], lambda _: None)
+        )
+        await anna.reads(value[:40])
+        await anna.press("tab")
+        await anna.reads(value[-40:])

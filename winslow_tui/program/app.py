@@ -70,6 +70,7 @@ class WinslowApp(App[None], inherit_bindings=False):
         scrollbar-background-hover: $background; scrollbar-background-active: $background;
         scrollbar-color: $cursor-idle; scrollbar-color-hover: $primary; scrollbar-color-active: $primary;
         scrollbar-corner-color: $background; }
+    Input { scrollbar-size-horizontal: 0; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
