@@ -170,19 +170,18 @@ async def test_a_folder_is_looked_at_when_it_unfolds_and_not_before() -> None:
         assert app.disk.looks == ["res:models/"]
 
 
-async def test_what_has_not_come_yet_is_told_and_the_newest_answer_counts() -> None:
+async def test_what_has_not_come_yet_is_told_and_what_is_asked_meanwhile_is_asked_then() -> None:
     disk = Disk(set(PATHS), slow=True)
     async with looking(disk) as (app, pilot):
         assert app.rows()[1:] == [f"      {LOOKING}"]
-        first = disk.answers.copy()
-        disk.answers.clear()
         disk.paths = {"new.txt"}
         await pilot.press("enter", "enter")
-        (newest,) = disk.answers
-        newest()
-        for stale in first:
-            stale()
-        assert app.rows()[1:] == ["      new.txt"]
+        app.view.refresh_files()
+        assert disk.looks == ["res:"], "one look at a time"
+        disk.answers.pop()()
+        assert app.rows()[1:] == TOP[1:] and disk.looks == ["res:", "res:"]
+        disk.answers.pop()()
+        assert app.rows()[1:] == ["      new.txt"] and not disk.answers
 
 
 async def test_what_comes_for_a_folder_that_was_folded_meanwhile_is_kept_for_later() -> None:

@@ -74,7 +74,8 @@ class Browser(Vertical):
         self._tree = FileTree()
         self._places: tuple[Place, ...] = ()
         self._rows: dict[str, Row] = {}
-        self._asked: dict[str, object] = {}  # the latest look at each folder
+        self._widest = 0  # of the places' names
+        self._looking: dict[str, bool] = {}  # the folders that are being looked at: whether once more then
         self._opening = ""  # the folder that was unfolded last, until what is in it is there
 
     def compose(self) -> ComposeResult:
@@ -127,27 +128,31 @@ class Browser(Vertical):
             self._look_at(key)
 
     def _look_at(self, key: str) -> None:
-        asked = self._asked[key] = object()
-
-        def latest() -> bool:
-            if not self.is_attached or self._asked.get(key) is not asked:
-                return False
-            del self._asked[key]
-            return True
+        """One look at a folder at a time: what is asked for meanwhile is asked once it has come."""
+        if key in self._looking:
+            self._looking[key] = True
+            return
+        self._looking[key] = False
 
         def got(level: Level) -> None:
-            if latest():
+            if self.is_attached:
                 for each in self._tree.found(key, level):
                     self._look_at(each)
                 self._show()
                 if self._opening == key == self.table.current:
                     self.table.reveal(len(level.rows))
-                self._opening = self._opening if self._opening != key else ""
+            over()
 
         def failed(error: WinslowError) -> None:
-            if latest():
+            if self.is_attached:
                 self._tree.missed(key, str(error))
                 self._show()
+            over()
+
+        def over() -> None:
+            self._opening = self._opening if self._opening != key else ""
+            if self._looking.pop(key) and self.is_attached:
+                self._look_at(key)
 
         self._ask(lambda: filetree.level(key, self._look(key)), got, failed)
 
@@ -169,6 +174,7 @@ class Browser(Vertical):
     def _show(self) -> None:
         rows = self._tree.rows()
         self._rows = {row.key: row for row in rows}
+        self._widest = max((len(row.text) for row in rows if row.kind is Kind.PLACE), default=0)
         self.table.show([row.key for row in rows])
         self.table.aged()
         self._tell()
@@ -196,9 +202,8 @@ class Browser(Vertical):
             return (Cell(f"{indent}  {name}", dim=True, wide=True),)
         sign = UNFOLDED if self._tree.unfolded(key) else FOLDED
         if row.kind is Kind.PLACE:
-            width = max(cell_len(each.text) for each in self._rows.values() if each.kind is Kind.PLACE)
             note = terminal_text.line(row.note)
-            return (Cell(f"{sign} {name:<{width}}", note=f"  {note}", state="running", wide=True),)
+            return (Cell(f"{sign} {name:<{self._widest}}", note=f"  {note}", state="running", wide=True),)
         if row.kind is Kind.FOLDER or row.file is None:
             return (Cell(f"{indent}{sign} {name}/", state="running"), *[Cell("")] * (len(self._columns) - 1))
         target = f" -> {terminal_text.line(row.file.target)}" if row.file.target else ""
