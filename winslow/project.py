@@ -86,7 +86,8 @@ class Origin(StrEnum):
     INTERNAL = "internal"  # WINSLOW_*, and addresses replaced by paths
     RUN = "run"
     STAGE = "stage"
-    PIPELINE = "pipeline"  # the project's own copy of the pipeline, changed by its --env
+    PROJECT = "project"  # the project itself, by its --env or an answer
+    PIPELINE = "pipeline"  # the project's own copy of the pipeline
     SITE = "site"
 
 

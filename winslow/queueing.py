@@ -112,11 +112,11 @@ def resolve(project: Project, request: RunRequest) -> tuple[StageDefinition, dic
 
 
 def environment(project: Project, stage: StageDefinition, run_env: Env) -> dict[str, EnvValue]:
-    """Every variable with its origin; precedence run > stage > pipeline > site (requirements, end)."""
+    """Every variable with its origin; precedence run > stage > project > pipeline > site (requirements, end)."""
     layers: tuple[tuple[Origin, dict[str, str]], ...] = (
         (Origin.SITE, project.site_env),
         (Origin.PIPELINE, project.pipeline.definition.env),
-        (Origin.PIPELINE, project.env),
+        (Origin.PROJECT, project.env),
         (Origin.STAGE, stage.env),
     )
     values = {

@@ -518,7 +518,7 @@ def test_environment_precedence_and_origins() -> None:
     shown = {name: (value.value, value.origin.value) for name, value in result.runs[0].env.items()}
     assert shown == {
         "A": ("stage", "stage"),
-        "B": ("project", "pipeline"),
+        "B": ("project", "project"),
         "D": ("run", "run"),
         "S": ("site", "site"),
     }
