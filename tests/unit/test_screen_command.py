@@ -45,7 +45,7 @@ def test_what_is_typed_of_a_project(typed: str, picked: str) -> None:
 
 def test_everything_is_offered_until_something_is_typed_and_nothing_for_nonsense() -> None:
     line = CommandLine(("project", "site"))
-    assert [each.name for each in line.fitting("")][:3] == ["pause", "abort", "start"]
+    assert [each.name for each in line.fitting("")][:3] == ["start", "pause", "abort"]
     assert line.fitting("frobnicate") == []
 
 

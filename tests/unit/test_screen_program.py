@@ -48,19 +48,6 @@ async def test_a_filter_narrows_is_shown_and_is_taken_back(tmp_path: Path) -> No
         await anna.reads("kempten-north-aa2b")
 
 
-async def test_shift_and_a_letter_sort(tmp_path: Path) -> None:
-    async with at(tmp_path) as anna:
-        table = anna.app.screen.query_one(VirtualTable)
-        own = list(table.keys)
-        await anna.press("N")
-        assert list(table.keys) == sorted(own)
-        await anna.reads("PROJECT▴")
-        await anna.press("N")
-        assert list(table.keys) == sorted(own, reverse=True)
-        await anna.press("N")
-        assert list(table.keys) == own
-
-
 async def test_filter_sorting_and_colours_are_there_at_the_next_start(tmp_path: Path) -> None:
     async with at(tmp_path) as anna:
         await anna.press("N", "N", "ctrl+t", "slash")

@@ -41,7 +41,11 @@ def bindings(letters: Mapping[str, str]) -> list[Binding]:
     """Keys for a screen: letter to column."""
     return [
         Binding(
-            letter, f"sort('{column}')", f"sort by {column.lower()}", show=False, id=f"sort-{column.lower()}"
+            letter,
+            f"sort('{column}')",
+            f"sort by {column.lower()}",
+            show=False,
+            id=f"sort-{column.lower().replace(' ', '-')}",
         )
         for letter, column in letters.items()
     ]

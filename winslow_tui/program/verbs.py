@@ -20,7 +20,7 @@ Kind = Literal["site", "project", "run", "queue", "node", "file", "pipeline"]
 
 @dataclass(frozen=True)
 class Verb:
-    """`name` is typed behind `:`, `words` is what hints and help say. `do` gets the things by key: what is marked
+    """`name` is typed behind `:`, `words` is what help says. `do` gets the things by key: what is marked
     where it is `bulk`, else the one under the cursor; of kind `site` there is none. `also`: what else people type for
     it, as the command line calls it."""
 
@@ -29,10 +29,16 @@ class Verb:
     words: str
     do: Callable[[WinslowApp, Sequence[str]], None]
     key: str = ""
-    shown: bool = False  # among the hints at the bottom
+    hint: str = ""  # its word among the hints at the bottom, where it is one of the most used
+    spare: bool = False  # a hint only where all others have room
     bulk: bool = False
     changes: bool = True  # not where everything is only looked at
     also: Sequence[str] = ()
+
+    @property
+    def shown(self) -> bool:
+        """Whether it is among the most used."""
+        return bool(self.hint) and not self.spare
 
     @property
     def action(self) -> str:
@@ -49,7 +55,8 @@ def verb(
     words: str,
     *,
     key: str = "",
-    shown: bool = False,
+    hint: str = "",
+    spare: bool = False,
     bulk: bool = False,
     changes: bool = True,
     also: Sequence[str] = (),
@@ -64,7 +71,8 @@ def verb(
                 words=words,
                 do=do,
                 key=key,
-                shown=shown,
+                hint=hint,
+                spare=spare,
                 bulk=bulk,
                 changes=changes,
                 also=also,
@@ -78,6 +86,11 @@ def verb(
 def of(kind: Kind) -> list[Verb]:
     """The verbs for one kind of thing, in the order they were added."""
     return [each for each in _VERBS if each.on == kind]
+
+
+def bound(action: str) -> Verb | None:
+    """The verb that a key is bound to; None for what is no verb."""
+    return next((each for each in _VERBS if each.action == action), None)
 
 
 def find(name: str, kinds: Sequence[Kind]) -> Verb | None:
@@ -99,7 +112,7 @@ def bindings(*kinds: Kind) -> list[Binding]:
             each.key or UNBOUND,
             each.action,
             each.words,
-            show=each.shown,
+            show=bool(each.hint),
             id=each.name,
         )
         for kind in kinds

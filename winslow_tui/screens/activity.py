@@ -12,7 +12,7 @@ from textual.widget import Widget
 
 from winslow import terminal_text
 from winslow_tui.facade.activity import About, Entry
-from winslow_tui.program import filtering, verbs
+from winslow_tui.program import filtering, sorting, verbs
 from winslow_tui.screens.base import SiteScreen
 from winslow_tui.widgets.table import Cell, Column, VirtualTable
 
@@ -38,6 +38,7 @@ class ActivityScreen(SiteScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "filter", key_display="/", id="filter"),
         *verbs.bindings("site"),
+        *sorting.bindings({"W": "WHEN", "O": "WHO", "B": "WHAT ABOUT", "H": "WHAT"}),
     ]
 
     def __init__(self) -> None:
@@ -48,7 +49,7 @@ class ActivityScreen(SiteScreen):
         self._feed: ActivityFeed | None = None
 
     def body(self) -> Iterable[Widget]:
-        yield VirtualTable(COLUMNS, self._row, empty="nothing has happened yet", id="body")
+        yield VirtualTable(COLUMNS, self._row, id="body")
 
     @property
     def table(self) -> VirtualTable:
@@ -56,6 +57,7 @@ class ActivityScreen(SiteScreen):
 
     def on_mount(self) -> None:
         super().on_mount()
+        self.filtered()
         self._feed = self.winslow.around.activity(self.winslow.config, self.winslow.client)
 
     def on_unmount(self) -> None:
@@ -80,19 +82,30 @@ class ActivityScreen(SiteScreen):
 
     def filtered(self) -> None:
         wanted = filtering.parse(self.filter_text, fields=FIELDS)
-        self.table.show([key for key, entry in self._entries if wanted.holds(_fields(entry))])
+        entries = self._by_key
+        none = "nothing has happened yet"
+        back = self.winslow.keymap.told("back")
+        self.table.empty = none if not entries else f"nothing passes the filter: {back} shows all"
+        self.table.sorting = self.sorting
+        self.table.show(
+            self.sorting.order(
+                (key for key, entry in self._entries if wanted.holds(_fields(entry))),
+                {
+                    "WHEN": lambda key: entries[key].time,
+                    "WHO": lambda key: entries[key].by,
+                    "WHAT ABOUT": lambda key: _about(entries[key]),
+                    "WHAT": lambda key: entries[key].text,
+                },
+            )
+        )
+        self.table.refresh_line(0)
 
     def _row(self, key: str) -> tuple[Cell, ...]:
         entry = self._by_key[key]
-        about = entry.title or entry.subject.id
         return (
             Cell(entry.time.astimezone().strftime("%d %b %H:%M:%S"), dim=True),
             Cell(terminal_text.line(entry.by)),
-            Cell(
-                terminal_text.line(
-                    about if entry.subject.about is About.PROJECT else f"{entry.subject.about} {about}"
-                )
-            ),
+            Cell(terminal_text.line(_about(entry))),
             Cell(terminal_text.line(entry.text)),
         )
 
@@ -101,6 +114,12 @@ class ActivityScreen(SiteScreen):
         subject = self._by_key[event.key].subject
         if subject.about is About.PROJECT and subject.id in self.site.projects:
             self.winslow.open_project(subject.id)
+
+
+def _about(entry: Entry) -> str:
+    subject = entry.subject
+    name = entry.title or subject.id
+    return name if subject.about is About.PROJECT else f"{subject.about} {name}"
 
 
 def _fields(entry: Entry) -> dict[str, tuple[str, ...]]:

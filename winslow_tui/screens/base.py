@@ -71,6 +71,7 @@ class SiteScreen(Screen[None], inherit_bindings=False):
         Binding("question_mark", "help", "help", key_display="?", show=False, id="help"),
         Binding("tab", "app.focus_next", "next part", show=False, id="next-part"),
         Binding("shift+tab", "app.focus_previous", "part before", show=False, id="previous-part"),
+        *verbs.bindings("site"),
     ]
 
     def compose(self) -> ComposeResult:
@@ -224,13 +225,18 @@ class SiteScreen(Screen[None], inherit_bindings=False):
         ]
 
     def _hints(self) -> list[tuple[Part, ...]]:
-        shown: dict[str, tuple[Part, ...]] = {}
+        """What keys do here: the most used first, what can be left out for want of room last."""
+        shown: dict[str, tuple[int, str, tuple[Part, ...]]] = {}
         for active in self.active_bindings.values():
             binding = active.binding
             if binding.show and active.enabled and binding.description:
-                key = self.app.get_key_display(binding)
-                shown.setdefault(binding.description, (Part(key, "key"), Part(f" {binding.description}")))
-        return list(shown.values())
+                verb = verbs.bound(binding.action)
+                words = verb.hint if verb else binding.description
+                spare = bool(verb and verb.spare)
+                rank = 2 if spare else 1 if binding.action == "filter" else 0
+                key = Part(self.app.get_key_display(binding), "key")
+                shown.setdefault(words, (rank, words if spare else "", (key, Part(f" {words}"))))
+        return [parts for *_, parts in sorted(shown.values(), key=lambda each: each[:2])]
 
     # -- verbs
 

@@ -15,7 +15,7 @@ from winslow.errors import WinslowError
 from winslow.placement import size_text
 from winslow_tui.facade import filing, livefiles, workspace_editing
 from winslow_tui.facade.filing import File
-from winslow_tui.program import verbs
+from winslow_tui.program import filtering, sorting, verbs
 from winslow_tui.program.completion import Addresses, Paths
 from winslow_tui.program.projectrows import bar
 from winslow_tui.program.transfers import State, Transfer
@@ -72,7 +72,7 @@ def browser(app: WinslowApp) -> Browser | None:
     return found.first() if found else None
 
 
-@verb("upload", "file", "upload", key="u", shown=True, bulk=True, also=("put",))
+@verb("upload", "file", "upload", key="u", hint="upload", bulk=True, also=("put",))
 def upload(app: WinslowApp, keys: Sequence[str]) -> None:
     """Send a file or a folder into the folder where the cursor is, whatever is marked."""
     view = browser(app)
@@ -104,7 +104,7 @@ def upload(app: WinslowApp, keys: Sequence[str]) -> None:
     )
 
 
-@verb("download", "file", "download", key="d", shown=True, bulk=True, changes=False, also=("get",))
+@verb("download", "file", "download", key="d", hint="download", bulk=True, changes=False, also=("get",))
 def download(app: WinslowApp, keys: Sequence[str]) -> None:
     """Fetch what is marked into a folder here."""
 
@@ -124,7 +124,7 @@ def download(app: WinslowApp, keys: Sequence[str]) -> None:
     )
 
 
-@verb("remove", "file", "remove", key="D", bulk=True, also=("rm",))
+@verb("remove", "file", "remove", key="D", hint="remove", spare=True, bulk=True, also=("rm",))
 def remove(app: WinslowApp, keys: Sequence[str]) -> None:
     """Remove from the resources, a project's input, or what the next run takes over."""
     if RESOURCES in keys:
@@ -151,7 +151,7 @@ def remove(app: WinslowApp, keys: Sequence[str]) -> None:
     app.push_screen(Question(f"Remove {what}?", work, done=done))
 
 
-@verb("link", "file", "copy a link", key="y", changes=False)
+@verb("link", "file", "copy a link", key="y", hint="copy a link", spare=True, changes=False)
 def link(app: WinslowApp, keys: Sequence[str]) -> None:
     """Copy a link that anybody can read the file by, for an hour."""
 
@@ -175,12 +175,6 @@ def pager(app: WinslowApp, keys: Sequence[str]) -> None:
     """Read a file in the person's own pager, whole."""
 
     app.do(lambda: at(app.client, keys[0]), lambda file: page_file(app, file))
-
-
-@verb("transfers", "site", "transfers", key="T", changes=False)
-def transfers(app: WinslowApp, _keys: Sequence[str]) -> None:
-    """Show what is under way."""
-    app.push_screen(TransfersScreen())
 
 
 class FilesScreen(SiteScreen):
@@ -229,6 +223,7 @@ class TransfersScreen(SiteScreen):
     """What is on its way, and what was left."""
 
     AUTO_FOCUS = "#body"
+    remembered = "transfers"
     COLUMNS = (
         Column("", 1, rank=9),
         Column("STATE", 9, rank=8),
@@ -241,11 +236,13 @@ class TransfersScreen(SiteScreen):
         Binding("x", "stop", "stop", id="stop"),
         Binding("r", "again", "go on", id="go-on"),
         Binding("D", "forget", "forget", id="forget"),
+        Binding("slash", "filter", "filter", key_display="/", id="filter"),
+        *sorting.bindings({"S": "STATE", "P": "PROGRESS", "R": "RATE", "L": "LEFT", "W": "WHAT"}),
     ]
     _version = -1  # of the transfers that is drawn
 
     def body(self) -> Iterable[Widget]:
-        yield VirtualTable(self.COLUMNS, self._row, empty="nothing is on its way", id="body")
+        yield VirtualTable(self.COLUMNS, self._row, id="body")
 
     @property
     def table(self) -> VirtualTable:
@@ -258,18 +255,45 @@ class TransfersScreen(SiteScreen):
         found = self.winslow.transfers
         if number % 3 == 0 and found.version != self._version:
             self._version = found.version
-            self.table.show(list(reversed(found.all)))
+            self.filtered()
             self.table.refresh()
+
+    def caught_up(self) -> None:
+        self.filtered()
+
+    def filtered(self) -> None:
+        found = dict(self.winslow.transfers.all)
+        wanted = filtering.parse(self.filter_text, fields=("state",))
+        order = [
+            key
+            for key, each in reversed(found.items())
+            if wanted.holds({"state": (each.state.value,), "what": (_what(each), each.problem)})
+        ]
+        back = self.winslow.keymap.told("back")
+        none = "nothing is on its way"
+        self.table.empty = none if not found else f"nothing passes the filter: {back} shows all"
+        self.table.sorting = self.sorting
+        self.table.show(
+            self.sorting.order(
+                order,
+                {
+                    "STATE": lambda key: found[key].state.value,
+                    "PROGRESS": lambda key: found[key].percent,
+                    "RATE": lambda key: found[key].rate if not found[key].state.over else None,
+                    "LEFT": lambda key: found[key].left if not found[key].state.over else None,
+                    "WHAT": lambda key: _what(found[key]),
+                },
+            )
+        )
+        self.table.refresh_line(0)
 
     def _row(self, key: str) -> tuple[Cell, ...] | None:
         transfer = self.winslow.transfers.all.get(key)
         if transfer is None:
             return None
         sign, style = _STATES[transfer.state]
-        errand, sends = transfer.errand, transfer.errand.direction is Direction.SEND
         left = transfer.left if not transfer.state.over else None
-        local = Path(errand.local).name if sends else errand.local
-        what = f"{local} {'→' if sends else '←'} {errand.remote}"
+        what = _what(transfer)
         if transfer.problem:
             what = f"{transfer.problem} · {what}"
         return (
@@ -299,3 +323,10 @@ class TransfersScreen(SiteScreen):
     def action_forget(self) -> None:
         for transfer in self._chosen():
             self.winslow.transfers.forget(transfer)
+
+
+def _what(transfer: Transfer) -> str:
+    """From where, and whither."""
+    errand, sends = transfer.errand, transfer.errand.direction is Direction.SEND
+    local = Path(errand.local).name if sends else errand.local
+    return f"{local} {'→' if sends else '←'} {errand.remote}"

@@ -23,7 +23,17 @@ def _numbers(keys: Sequence[str]) -> tuple[str, list[int]]:
     return project, sorted(int(key.rpartition("#")[2]) for key in keys)
 
 
-@verb("compare", "run", "compare two", key="c", bulk=True, changes=False, also=("diff",))
+@verb(
+    "compare",
+    "run",
+    "compare two",
+    key="c",
+    hint="compare two",
+    spare=True,
+    bulk=True,
+    changes=False,
+    also=("diff",),
+)
 def compare(app: WinslowApp, keys: Sequence[str]) -> None:
     """What two marked runs have otherwise: environment, image, requirements, results, files."""
     if len(keys) != 2:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _AROUND = 6  # columns of a node's page beside what stands on it: padding, and a scrollbar
 
 
-@verb("drain", "node", "drain, undrain", key="D", shown=True, bulk=True, also=("undrain",))
+@verb("drain", "node", "drain, undrain", key="D", hint="drain, undrain", bulk=True, also=("undrain",))
 def drain(app: WinslowApp, keys: Sequence[str]) -> None:
     """Take nothing new; on a node that drains already: take part again."""
     draining = {key for key in keys if app.site.nodes[key].presence is Presence.DRAINING}
@@ -45,7 +45,7 @@ def drain(app: WinslowApp, keys: Sequence[str]) -> None:
     app.do(work, app.told)
 
 
-@verb("label", "node", "labels", key="t", bulk=True, also=("labels",))
+@verb("label", "node", "labels", key="t", hint="labels", spare=True, bulk=True, also=("labels",))
 def label(app: WinslowApp, keys: Sequence[str]) -> None:
     """Add and remove labels."""
 

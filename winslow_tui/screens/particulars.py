@@ -122,7 +122,7 @@ def unarchive(app: WinslowApp, keys: Sequence[str]) -> None:
     )
 
 
-@verb("explain", "project", "why it waits", key="w", changes=False)
+@verb("explain", "project", "why it waits", key="w", hint="why it waits", spare=True, changes=False)
 def explain(app: WinslowApp, keys: Sequence[str]) -> None:
     """What it waits for, and what every node says to that."""
 

@@ -20,7 +20,7 @@ from winslow.errors import InvalidInput
 from winslow.pipeline import parse
 from winslow.store.pipelines import PipelineHead, Unreadable
 from winslow_tui.facade.definition_editing import PipelineSubject
-from winslow_tui.program import filtering, verbs
+from winslow_tui.program import filtering, sorting, verbs
 from winslow_tui.program.completion import Paths
 from winslow_tui.program.sitemodel import Changes
 from winslow_tui.program.verbs import Kind, verb
@@ -43,7 +43,7 @@ COLUMNS = (
 )
 
 
-@verb("edit", "pipeline", "edit", key="e", shown=True)
+@verb("edit", "pipeline", "edit", key="e", hint="edit")
 def edit(app: WinslowApp, keys: Sequence[str]) -> None:
     """In the person's own editor; nothing invalid is stored and no text is lost."""
     app.do(lambda: PipelineSubject(app.client, keys[0]), app.edit)
@@ -100,7 +100,9 @@ def _read(typed: str) -> tuple[str, str]:
         raise InvalidInput(f"{path}: {error.strerror or error}") from error
 
 
-@verb("compare", "pipeline", "compare with a project's copy", key="c", changes=False)
+@verb(
+    "compare", "pipeline", "compare with a project's copy", key="c", hint="compare", spare=True, changes=False
+)
 def compare(app: WinslowApp, keys: Sequence[str]) -> None:
     """What a project's own copy has otherwise than the newest revision."""
 
@@ -137,6 +139,7 @@ class PipelinesScreen(SiteScreen):
     """See the module."""
 
     view = "pipelines"
+    remembered = "pipelines"
     AUTO_FOCUS = "#list"
     BINDINGS: ClassVar[list[BindingType]] = [
         *verbs.bindings("pipeline", "site"),
@@ -144,9 +147,10 @@ class PipelinesScreen(SiteScreen):
         Binding("v", "show('text')", "text", show=False, id="text"),
         Binding("h", "show('history')", "history", id="history"),
         Binding("d", "show('diff')", "last change", id="last-change"),
+        *sorting.bindings({"N": "PIPELINE", "R": "REV", "B": "BY", "W": "APPLIED"}),
     ]
     DEFAULT_CSS = """
-    PipelinesScreen #list { width: 46; max-width: 50%; border-right: solid $panel; }
+    PipelinesScreen #list { width: 54; max-width: 50%; border-right: solid $panel; }
     PipelinesScreen #side { width: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
     PipelinesScreen #text { width: auto; height: auto; }
     """
@@ -186,22 +190,35 @@ class PipelinesScreen(SiteScreen):
     def _got(self, heads: list[PipelineHead | Unreadable]) -> None:
         self._heads = {head.name: head for head in heads}
         if self.there:
-            self.table.empty = f"none yet: {self.winslow.keymap.told('apply')} applies a file"
             self.filtered()
             self.table.refresh()
             self._read()
 
     def filtered(self) -> None:
         wanted = filtering.parse(self.filter_text, fields=("by",))
+        heads = self._heads
+        readable = {name: head for name, head in heads.items() if isinstance(head, PipelineHead)}
+        order = [
+            name
+            for name in heads
+            if wanted.holds({"name": (name,), "by": (readable[name].by,) if name in readable else ()})
+        ]
+        told = self.winslow.keymap.told
+        none = f"none yet: {told('apply')} applies a file"
+        self.table.empty = none if not heads else f"none passes the filter: {told('back')} shows all"
+        self.table.sorting = self.sorting
         self.table.show(
-            [
-                each.name
-                for each in self._heads.values()
-                if wanted.holds(
-                    {"name": (each.name,), "by": () if isinstance(each, Unreadable) else (each.by,)}
-                )
-            ]
+            self.sorting.order(
+                order,
+                {
+                    "PIPELINE": lambda name: name,
+                    "REV": lambda name: readable[name].revision if name in readable else None,
+                    "BY": lambda name: readable[name].by if name in readable else None,
+                    "APPLIED": lambda name: readable[name].updated if name in readable else None,
+                },
+            )
         )
+        self.table.refresh_line(0)
 
     def _row(self, key: str) -> tuple[Cell, ...]:
         head = self._heads[key]

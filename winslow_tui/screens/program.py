@@ -28,3 +28,12 @@ def notices(app: WinslowApp, _keys: Sequence[str]) -> None:
     """Call the person through the terminal (bell, OSC 9 and 777), or not."""
     app.notices = app.remembered.notices = not app.notices
     app.told(f"notices {'on: the terminal is called for your own projects' if app.notices else 'off'}")
+
+
+@verb("transfers", "site", "transfers", key="T", changes=False)
+def transfers(app: WinslowApp, _keys: Sequence[str]) -> None:
+    """Show what is under way."""
+    from winslow_tui.screens.files import TransfersScreen
+
+    if not isinstance(app.screen, TransfersScreen):
+        app.push_screen(TransfersScreen())

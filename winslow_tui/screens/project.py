@@ -59,7 +59,7 @@ REST_SECONDS = 0.15
 _RUN_STATES = {"QUEUED": "waiting", "PREPARING": "running", "COLLECTING": "running"}
 
 
-@verb("logs", "project", "logs", key="l", changes=False, also=("log",))
+@verb("logs", "project", "logs", key="l", hint="logs", changes=False, also=("log",))
 def logs(app: WinslowApp, keys: Sequence[str]) -> None:
     """The log of its newest run."""
     if isinstance(app.screen, ProjectScreen):

@@ -42,7 +42,7 @@ class ProjectsScreen(SiteScreen):
     AUTO_FOCUS = "#body"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "filter", key_display="/", id="filter"),
-        *verbs.bindings("project", "site"),
+        *verbs.bindings("site", "project"),
         *sorting.bindings(
             {
                 "N": "PROJECT",
@@ -113,10 +113,7 @@ class ProjectsScreen(SiteScreen):
         servers = (self.site.broker.up, self.site.store.up)
         none = self._none_yet if True in servers else "" if None in servers else NOT_KNOWN
         back = self.winslow.keymap.told("back")
-        empty = none if not rows else f"no project passes the filter: {back} shows all"
-        if empty != self.table.empty:
-            self.table.empty = empty
-            self.table.refresh()
+        self.table.empty = none if not rows else f"no project passes the filter: {back} shows all"
         self.table.sorting = self.sorting
         self.table.show(order)
         self.table.refresh_line(0)

@@ -31,13 +31,13 @@ COLUMNS = (
 )
 
 
-@verb("queue", "project", "what comes next", key="Q", changes=False)
+@verb("queue", "project", "what comes next", key="Q", hint="queue", spare=True, changes=False)
 def queue(app: WinslowApp, keys: Sequence[str]) -> None:
     """Show the runs that wait for their turn."""
     app.push_screen(QueueScreen(keys[0]))
 
 
-@verb("add", "queue", "add", key="n", shown=True)
+@verb("add", "queue", "add", key="n", hint="add")
 def add(app: WinslowApp, keys: Sequence[str]) -> None:
     """A run of a stage, behind all that wait."""
 
@@ -59,19 +59,19 @@ def add(app: WinslowApp, keys: Sequence[str]) -> None:
     app.do(lambda: app.client.project(_project(keys)), ask)
 
 
-@verb("sooner", "queue", "sooner", key="K", shown=True)
+@verb("sooner", "queue", "sooner", key="K", hint="sooner")
 def sooner(app: WinslowApp, keys: Sequence[str]) -> None:
     """One place towards the front."""
     _move(app, keys, -1)
 
 
-@verb("later", "queue", "later", key="J", shown=True)
+@verb("later", "queue", "later", key="J", hint="later")
 def later(app: WinslowApp, keys: Sequence[str]) -> None:
     """One place towards the end."""
     _move(app, keys, 1)
 
 
-@verb("take-out", "queue", "take out", key="D", shown=True, bulk=True)
+@verb("take-out", "queue", "take out", key="D", hint="take out", bulk=True)
 def take_out(app: WinslowApp, keys: Sequence[str]) -> None:
     """No longer wanted."""
     requests = [key.partition("/")[2] for key in keys]

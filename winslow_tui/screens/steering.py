@@ -24,7 +24,7 @@ ADDED = "more"
 # -- projects
 
 
-@verb("new", "site", "new project", key="n", shown=True)
+@verb("new", "site", "new project", key="n", hint="new")
 def new_project(app: WinslowApp, _keys: Sequence[str]) -> None:
     """Ask for a name and a pipeline."""
 
@@ -55,7 +55,17 @@ def new_project(app: WinslowApp, _keys: Sequence[str]) -> None:
     app.do(lambda: [head.name for head in app.client.pipelines.heads()], ask)
 
 
-@verb("pause", "project", "pause", key="p", shown=True, bulk=True, also=("unpause",))
+@verb("start", "project", "start", key="s", hint="start", also=("resume",))
+def start(app: WinslowApp, keys: Sequence[str]) -> None:
+    """Start or resume: the form has what comes next filled in."""
+
+    def ask(project: Project) -> None:
+        app.push_screen(start_form(app, project))
+
+    app.do(lambda: app.client.project(keys[0]), ask)
+
+
+@verb("pause", "project", "pause", key="p", hint="pause", bulk=True, also=("unpause",))
 def pause(app: WinslowApp, keys: Sequence[str]) -> None:
     """Pause after the running stage; where that is so already, take it back."""
 
@@ -71,10 +81,9 @@ def pause(app: WinslowApp, keys: Sequence[str]) -> None:
     app.do(work, app.told)
 
 
-@verb("abort", "project", "abort", key="x", shown=True, bulk=True)
+@verb("abort", "project", "abort", key="x", hint="abort", bulk=True)
 def abort(app: WinslowApp, keys: Sequence[str]) -> None:
     """Stop what runs or waits."""
-
     app.push_screen(
         Question(
             f"Abort what runs in {_named(keys)}?\nIt counts as failed, and the project pauses.",
@@ -82,16 +91,6 @@ def abort(app: WinslowApp, keys: Sequence[str]) -> None:
             done=lambda _: app.told("aborted"),
         )
     )
-
-
-@verb("start", "project", "start", key="s", shown=True, also=("resume",))
-def start(app: WinslowApp, keys: Sequence[str]) -> None:
-    """Start or resume: the form has what comes next filled in."""
-
-    def ask(project: Project) -> None:
-        app.push_screen(start_form(app, project))
-
-    app.do(lambda: app.client.project(keys[0]), ask)
 
 
 @verb("answer", "project", "answer what it asks", key="a", also=("confirm",))
@@ -125,7 +124,7 @@ def answer(app: WinslowApp, keys: Sequence[str]) -> None:
     app.do(lambda: app.client.project(keys[0]), ask)
 
 
-@verb("tags", "project", "tags", key="t", bulk=True, also=("tag",))
+@verb("tags", "project", "tags", key="t", hint="tags", spare=True, bulk=True, also=("tag",))
 def tags(app: WinslowApp, keys: Sequence[str]) -> None:
     """Add and remove tags."""
 
@@ -174,7 +173,7 @@ def delete(app: WinslowApp, keys: Sequence[str]) -> None:
 # -- runs
 
 
-@verb("redo", "run", "redo", key="r", shown=True)
+@verb("redo", "run", "redo", key="r", hint="redo")
 def redo(app: WinslowApp, keys: Sequence[str]) -> None:
     """The form filled from an old run; `keys` are `PROJECT#RUN`."""
     project_id, _, number = keys[0].rpartition("#")

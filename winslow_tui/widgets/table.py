@@ -85,6 +85,7 @@ class VirtualTable(ScrollView, can_focus=True, inherit_bindings=False):
         Binding("space", "mark", "mark", show=False, id="mark"),
     ]
     cursor: reactive[int] = reactive(0, repaint=False)
+    empty: reactive[str] = reactive("")  # what stands there where there are no rows
 
     class Chosen(Message):
         """Enter was pressed on a row."""
@@ -122,7 +123,7 @@ class VirtualTable(ScrollView, can_focus=True, inherit_bindings=False):
     ) -> None:
         super().__init__(id=id)
         self.columns = tuple(columns)
-        self.empty = empty
+        self.set_reactive(VirtualTable.empty, empty)
         self.marks: set[str] = set()
         self.sorting = Sorting()
         self._row = row
