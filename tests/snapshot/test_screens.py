@@ -99,6 +99,7 @@ async def test_over(
 ) -> None:
     """The same for what lies over a screen."""
     monkeypatch.setattr(Path, "cwd", lambda: Path("/home/anna"))
+    monkeypatch.chdir(tmp_path)  # a field that takes a path suggests what is there
     keys, pictures = PLACES[place]
     app = screens.app(screens.site(), tmp_path)
     async with app.run_test(size=SIZES[size]) as pilot:
