@@ -88,8 +88,8 @@ SCREENS: Mapping[str, Picture] = {
         "ProjectScreen, log", ("enter",), ("? stage 'clean' needs THRESHOLD: enter answers",)
     ),
     "queue": Picture("QueueScreen", (*PROJECT, "Q"), ("Queue", "clean")),
-    "start": Picture("Form of steering.start_form", ("s",), ("THRESHOLD (needed)", "workspace from")),
-    "redo": Picture("Form of steering.start_form", (*PROJECT, "j", "r"), ("Redo", "CONF")),
+    "start": Picture("Form of starting.run_form", ("s",), ("THRESHOLD (needed)", "workspace from")),
+    "redo": Picture("Form of starting.run_form", (*PROJECT, "j", "r"), ("Redo", "CONF")),
     "answer": Picture("Form of steering.answer", ("a",), ("THRESHOLD",)),
     "confirm": Picture("Question of steering.answer", ("a",), ("waits for a confirmation", "Go on?")),
     "new": Picture("Form of steering.new_project", ("n",), ("New project", "pipeline")),

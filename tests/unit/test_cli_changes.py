@@ -16,7 +16,7 @@ from winslow.project import encode
 from winslow.store import layout
 from winslow.store.documents import Documents
 from winslow.store.memory import MemoryStore
-from winslow_tui.facade.changes import Changes, assignments, requirements, signed, workspace
+from winslow_tui.facade.changes import Changes, assignments, required, requirements, signed, words, workspace
 from winslow_tui.facade.client import Client
 from winslow_tui.facade.link import Link
 from winslow_tui.facade.runs import queued
@@ -41,6 +41,20 @@ from winslow_tui.facade.runs import queued
 )
 def test_requirements(texts: list[str], found: dict[str, JsonValue]) -> None:
     assert requirements(texts) == found
+    assert requirements(words(required(found))) == found  # as a form shows it and takes it back
+
+
+def test_words_in_one_line_keep_blanks_in_quotation_marks() -> None:
+    assert words("A=1  B='two words' C=") == ["A=1", "B=two words", "C="]
+    assert words("") == []
+    with pytest.raises(UsageError, match="is not closed") as said:
+        words("A='two words")
+    assert "blanks" in said.value.hint
+
+
+def test_where_a_requirement_was_written_is_said() -> None:
+    with pytest.raises(UsageError, match=r"^requirements cpus=lots: "):
+        requirements(["cpus=lots"], where="requirements")
 
 
 def test_the_three_that_have_an_option_of_their_own() -> None:

@@ -463,6 +463,37 @@ async def test_start_pause_and_abort(tmp_path: Path) -> None:
         await anna.until(lambda: not anna.document("kempten-north-aa2b").active)
 
 
+async def test_a_form_is_that_of_the_stage_that_is_chosen(tmp_path: Path) -> None:
+    async with at(tmp_path) as anna:
+        await anna.on("kempten-north-aa2b")
+        await anna.press("s")
+        await anna.until(lambda: isinstance(anna.app.screen, Form))
+        before = anna.app.screen
+        assert isinstance(before, Form)
+        assert (before.values["stage"], before.values["image"]) == ("detect", "registry.example/detect:3")
+        await anna.press("down", "down", "down", "enter")  # opens the choice, goes down in it, takes it
+        await anna.until(lambda: isinstance(anna.app.screen, Form) and anna.app.screen is not before)
+        after = anna.app.screen
+        assert isinstance(after, Form)
+        assert (after.values["stage"], after.values["image"]) == ("clean", "registry.example/clean:1")
+        assert "env THRESHOLD" in after.values
+        await anna.press("tab")
+        await anna.type("4")
+        await anna.press("ctrl+s")
+        await anna.until(lambda: anna.document("kempten-north-aa2b").active)
+        assert anna.document("kempten-north-aa2b").active[0].env["THRESHOLD"].value == "4"
+
+
+async def test_what_a_form_says_goes_when_something_is_typed(tmp_path: Path) -> None:
+    async with at(tmp_path) as anna:
+        await anna.press("n")
+        await anna.until(lambda: isinstance(anna.app.screen, Form))
+        await anna.press("enter")
+        await anna.reads("needed: name", "↓ choose")
+        await anna.type("x")
+        await anna.until(lambda: "needed" not in anna.sees())
+
+
 async def test_an_old_run_is_redone_with_another_value(tmp_path: Path) -> None:
     async with at(tmp_path) as anna:
         await anna.on("test-e5kd")

@@ -2,11 +2,13 @@
 
 requires    KEY=VALUE, where KEY is one of `pipeline.Requirements`, GPUs as gpus.count, gpus.memory, …
 workspace   the number of a run, `none` for an empty one, 0 for what a person put there at the start
+NAME=VALUE  in a form several of them stand in one line; a value with blanks is put in quotation marks
 """
 
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -44,12 +46,17 @@ def requirement_keys() -> tuple[str, ...]:
 
 
 def requirements(
-    texts: Iterable[str], *, cpus: str | None = None, memory: str | None = None, gpus: str | None = None
+    texts: Iterable[str],
+    *,
+    cpus: str | None = None,
+    memory: str | None = None,
+    gpus: str | None = None,
+    where: str = "--requires",
 ) -> dict[str, JsonValue]:
     """`KEY=VALUE` texts, and the three that have an option of their own, as `RunChanges.requires` holds them.
 
-    `gpus=0` or `gpus=none` asks for none. Raises UsageError naming the key, the nearest valid one, and what is
-    wrong with a value."""
+    `gpus=0` or `gpus=none` asks for none. Raises UsageError naming `where` it was written, the key, the nearest valid
+    one, and what is wrong with a value."""
     own = {"cpus": cpus, "memory": memory, "gpus": gpus}
     given = [f"{key}={value}" for key, value in own.items() if value is not None]
     found: dict[str, JsonValue] = {}
@@ -58,28 +65,41 @@ def requirements(
         key, equals, value = text.partition("=")
         key, value = key.strip(), value.strip()
         if not equals or not key:
-            raise UsageError(f"--requires {text}: write KEY=VALUE", hint=_valid())
+            raise UsageError(f"{where} {text}: write KEY=VALUE", hint=_valid())
         if key not in requirement_keys():
-            raise UsageError(
-                f"--requires {text}: there is no requirement '{key}'{_nearest(key)}", hint=_valid()
-            )
+            raise UsageError(f"{where} {text}: there is no requirement '{key}'{_nearest(key)}", hint=_valid())
         if key in seen:
             raise UsageError(f"the requirement '{key}' is given twice")
         seen.add(key)
-        _put(found, key, value)
+        _put(found, key, value, where)
     if found.get("gpus", {}) is None and any(key.startswith("gpus.") for key in seen):
         raise UsageError("no GPUs are asked for, and what they must be like")
     return found
 
 
-def _put(found: dict[str, JsonValue], key: str, value: str) -> None:
+def required(requires: Mapping[str, JsonValue]) -> str:
+    """As `requirements` takes it, in one line."""
+    texts: list[str] = []
+    for key, value in requires.items():
+        below = value if isinstance(value, dict) else {"": value}
+        texts += [f"{key}{'.' if name else ''}{name}={_told(each)}" for name, each in below.items()]
+    return shlex.join(texts)
+
+
+def _told(value: JsonValue) -> str:
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _put(found: dict[str, JsonValue], key: str, value: str, where: str) -> None:
     top, _, below = key.partition(".")
     if key == "gpus":
         if value in ("0", "none"):
             found["gpus"] = None
             return
         below = "count"
-    data: JsonValue = _value(key, top, below, value)
+    data: JsonValue = _value(key, top, below, value, where)
     if not below:
         found[top] = data
         return
@@ -90,7 +110,7 @@ def _put(found: dict[str, JsonValue], key: str, value: str) -> None:
     found[top] = {**held, below: data}
 
 
-def _value(key: str, top: str, below: str, text: str) -> JsonValue:
+def _value(key: str, top: str, below: str, text: str, where: str) -> JsonValue:
     """The value as a document holds it: sizes as they were written, numbers as numbers."""
     written: JsonValue = [each for each in text.split(",") if each] if key == "tags" else text
     data: JsonValue = {below: written} if below else written
@@ -98,7 +118,7 @@ def _value(key: str, top: str, below: str, text: str) -> JsonValue:
         checked = Requirements.model_validate({top: data})
     except ValidationError as error:
         said = "; ".join(fault.message for fault in explain(error, Requirements))
-        raise UsageError(f"--requires {key}={text}: {said}") from None
+        raise UsageError(f"{where} {key}={text}: {said}") from None
     model = checked.gpus if below else checked
     name = below or top
     value = getattr(model, name)
@@ -139,6 +159,16 @@ def signed(texts: Sequence[str]) -> Signed:
         if name in remove:
             raise UsageError(f"{name}: to be added and removed")
     return Signed(add=add, remove=remove)
+
+
+def words(text: str) -> list[str]:
+    """What a person wrote in one line, a word in quotation marks without them. Raises UsageError."""
+    try:
+        return shlex.split(text)
+    except ValueError:
+        raise UsageError(
+            f"{text}: a quotation mark is not closed", hint="a value with blanks: NAME='two words'"
+        ) from None
 
 
 def assignments(texts: Sequence[str]) -> tuple[dict[str, str], tuple[str, ...]]:

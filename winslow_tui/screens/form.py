@@ -30,7 +30,7 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class Field:
     """One value to ask for. `choices` (value, text) makes it a choice; `note` stands dim behind the label; `complete`
-    says what the right key completes it to.
+    says what the right key completes it to; `chosen` is called for another choice, which needs a form of its own.
 
     A value that is left as it is goes back as it came, however much of it could not be shown."""
 
@@ -42,6 +42,7 @@ class Field:
     required: bool = False
     placeholder: str = ""
     complete: Suggester | None = None
+    chosen: Callable[[str], None] | None = None
 
     @property
     def shown(self) -> str:
@@ -153,6 +154,7 @@ class Form(Asking):
                         yield _editor(field, place)
             yield Static(id="problem", markup=False)
             completes = " · → completes" if any(field.complete for field in self._fields) else ""
+            completes += " · ↓ choose" if any(field.choices for field in self._fields) else ""
             yield Static(_plain(f"tab next{completes} · enter or ctrl+s send · esc cancel"), id="form-keys")
 
     def on_mount(self) -> None:
@@ -181,6 +183,15 @@ class Form(Asking):
         changed = event.value != field.shown
         label.set_class(changed, "changed")
         label.update(_label(field, changed=changed))
+        if not self._working:
+            self.query_one("#problem").remove_class("shown")
+
+    @on(Select.Changed)
+    def _choose(self, event: Select.Changed) -> None:
+        field = self._fields[int((event.select.id or "field-0").removeprefix("field-"))]
+        if field.chosen is not None and event.value != field.value and self.is_current:
+            self.dismiss()
+            field.chosen(str(event.value))
 
     @on(Entry.Submitted)
     def action_send(self) -> None:

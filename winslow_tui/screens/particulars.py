@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from winslow.definition_diff import pipeline_changes
 from winslow.errors import UsageError
 from winslow.project import Project
+from winslow_tui.facade.changes import assignments, words
 from winslow_tui.facade.definition_editing import CopySubject
 from winslow_tui.facade.definitions import Definition
 from winslow_tui.program.verbs import verb
 from winslow_tui.screens.files import addresses
 from winslow_tui.screens.form import Field, Form, Question
 from winslow_tui.screens.page import aligned, open_page
+from winslow_tui.screens.starting import ASSIGNED
 
 if TYPE_CHECKING:
     from winslow_tui.program.app import WinslowApp
@@ -63,20 +65,18 @@ def env(app: WinslowApp, keys: Sequence[str]) -> None:
     def ask(project: Project) -> None:
         files = addresses(app)
         fields = [Field(name, name, value=value, complete=files) for name, value in project.env.items()]
-        fields.append(Field("", "more", placeholder="NAME=VALUE NAME=VALUE"))
+        fields.append(Field("", "more", placeholder=ASSIGNED))
 
         def send(values: Mapping[str, str]) -> None:
             changed = {name: value for name, value in values.items() if name and value != project.env[name]}
-            for word in values[""].split():
-                name, equals, value = word.partition("=")
-                if not equals:
-                    raise UsageError(f"'{word}' is no NAME=VALUE")
-                changed[name] = value
-            unset = [name for name, value in changed.items() if not value and name in project.env]
+            more, gone = assignments(words(values[""]))
+            changed |= more
+            unset = [*gone, *(name for name, value in changed.items() if not value and name in project.env)]
             kept = {name: value for name, value in changed.items() if name not in unset}
             app.client.projects.set_env(project.id, kept, unset=unset)
 
-        app.push_screen(Form(f"Environment of {project.name}", fields, send))
+        told = f"{project.name}: its environment is changed, for the runs to come"
+        app.push_screen(Form(f"Environment of {project.name}", fields, send, done=lambda _: app.told(told)))
 
     app.do(lambda: app.client.project(keys[0]), ask)
 

@@ -9,13 +9,16 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
 from winslow import terminal_text
+from winslow.errors import UsageError
 from winslow.project import Project
 from winslow_tui.facade.changes import Changes as RunChanges
+from winslow_tui.facade.changes import assignments, words
 from winslow_tui.program import verbs
 from winslow_tui.program.sitemodel import Changes
 from winslow_tui.program.verbs import Kind, verb
 from winslow_tui.screens.base import SiteScreen
 from winslow_tui.screens.form import Field, Form
+from winslow_tui.screens.starting import ASSIGNED
 from winslow_tui.shown import runlist
 from winslow_tui.widgets.table import Cell, Column, VirtualTable
 
@@ -45,12 +48,14 @@ def add(app: WinslowApp, keys: Sequence[str]) -> None:
         names = [stage.name for stage in project.pipeline.definition.stages]
         fields = (
             Field("stage", "stage", value=names[0], choices=[(name, name) for name in names]),
-            Field("env", "environment", placeholder="NAME=VALUE NAME=VALUE"),
+            Field("env", "environment", placeholder=ASSIGNED),
             Field("comment", "comment"),
         )
 
         def send(values: Mapping[str, str]) -> None:
-            env = dict(word.partition("=")[::2] for word in values["env"].split())
+            env, gone = assignments(words(values["env"]))
+            if gone:
+                raise UsageError(f"{gone[0]}-: write NAME=VALUE")
             changes = RunChanges(env=env, comment=values["comment"])
             app.client.runs.enqueue(project.id, stage=values["stage"], changes=changes)
 

@@ -5,21 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from winslow import queueing
-from winslow.lifecycle import state_of
-from winslow.pipeline import StageDefinition
-from winslow.project import EnvValue, PauseReason, Project, Run, RunState
-from winslow_tui.facade.changes import Changes, Workspace
+from winslow.project import PauseReason, Project
 from winslow_tui.program.verbs import verb
 from winslow_tui.screens.files import addresses
 from winslow_tui.screens.form import Field, Form, Question
+from winslow_tui.screens.starting import Plan, ask_start
 
 if TYPE_CHECKING:
     from winslow_tui.program.app import WinslowApp
-
-_ENV = "env "
-ADDED = "more"
-
 
 # -- projects
 
@@ -58,11 +51,7 @@ def new_project(app: WinslowApp, _keys: Sequence[str]) -> None:
 @verb("start", "project", "start", key="s", hint="start", also=("resume",))
 def start(app: WinslowApp, keys: Sequence[str]) -> None:
     """Start or resume: the form has what comes next filled in."""
-
-    def ask(project: Project) -> None:
-        app.push_screen(start_form(app, project))
-
-    app.do(lambda: app.client.project(keys[0]), ask)
+    ask_start(app, lambda: Plan.of(app.client.project(keys[0])))
 
 
 @verb("pause", "project", "pause", key="p", hint="pause", bulk=True, also=("unpause",))
@@ -177,93 +166,7 @@ def delete(app: WinslowApp, keys: Sequence[str]) -> None:
 def redo(app: WinslowApp, keys: Sequence[str]) -> None:
     """The form filled from an old run; `keys` are `PROJECT#RUN`."""
     project_id, _, number = keys[0].rpartition("#")
-
-    def ask(project: Project) -> None:
-        run = project.run(int(number))
-        if run is not None:
-            app.push_screen(start_form(app, project, like=run))
-
-    app.do(lambda: app.client.project(project_id), ask)
-
-
-def start_form(app: WinslowApp, project: Project, *, like: Run | None = None) -> Form:
-    """Stage, environment, workspace, and what comes after; from the plan, or from an old run."""
-    control, definition = project.control, project.pipeline.definition
-    failed = next((run for run in reversed(project.runs) if run.state is RunState.FAILED), None)
-    again = failed if control.reason is PauseReason.STAGE_FAILED else None
-    stage, env = _planned(project, like, again)
-    fields: list[Field] = []
-    if like is None:
-        names = [each.name for each in definition.stages]
-        fields.append(Field("stage", "stage", value=stage.name, choices=[(name, name) for name in names]))
-    needed = (*definition.require_env, *stage.require_env)
-    files = addresses(app)
-    for name in sorted({*env, *needed}, key=lambda name: (name not in needed, name)):
-        known = env.get(name)
-        note = known.origin.value if known else "needed"
-        value = known.value if known else ""
-        fields.append(Field(_ENV + name, name, value=value, note=note, complete=files))
-    workspaces = [("auto", "the run before it"), ("none", "empty")]
-    workspaces += [
-        (str(run.n), f"#{run.n} {run.stage.name}")
-        for run in reversed(project.runs)
-        if run.manifests.workspace
-    ]
-    fields += [
-        Field(ADDED, "more environment", placeholder="NAME=VALUE NAME=VALUE"),
-        Field("workspace", "workspace from", value="auto", choices=workspaces),
-        Field(
-            "after", "afterwards", value="auto", choices=[("auto", "go on by itself"), ("single", "pause")]
-        ),
-        Field("comment", "comment"),
-    ]
-
-    def send(values: Mapping[str, str]) -> Project:
-        changes = _changes(values, env)
-        if like is not None:
-            return app.client.runs.redo(project.id, like.n, changes=changes)
-        return app.client.runs.start(project.id, stage=values["stage"], changes=changes)
-
-    def done(after: object) -> None:
-        if isinstance(after, Project):
-            state, why = state_of(after)
-            app.told(f"{after.name}: {state.value}{': ' + why if why else ''}")
-
-    title = f"Redo run #{like.n} ({like.stage.name})" if like else f"Start {project.name}"
-    return Form(title, fields, send, done=done)
-
-
-def _planned(
-    project: Project, like: Run | None, again: Run | None
-) -> tuple[StageDefinition, Mapping[str, EnvValue]]:
-    """The stage the form begins with and its environment as it would be."""
-    if like is not None:
-        return like.stage, like.env
-    definition = project.pipeline.definition
-    name = project.control.next_stage
-    stage = (definition.stage(name) if name else None) or definition.stages[0]
-    asked = project.control.pending or (again.asked if again else None)
-    return stage, queueing.environment(project, stage, asked.env if asked else {})
-
-
-def _changes(values: Mapping[str, str], env: Mapping[str, EnvValue]) -> Changes:
-    changed = {
-        name.removeprefix(_ENV): value
-        for name, value in values.items()
-        if name.startswith(_ENV)
-        and value != (env[name.removeprefix(_ENV)].value if name.removeprefix(_ENV) in env else "")
-    }
-    for text in values[ADDED].split():
-        name, _, value = text.partition("=")
-        changed[name] = value
-    workspace: Workspace = "auto"
-    if values["workspace"] == "none":
-        workspace = "none"
-    elif values["workspace"] != "auto":
-        workspace = int(values["workspace"])
-    return Changes(
-        env=changed, workspace=workspace, single=values["after"] == "single", comment=values["comment"]
-    )
+    ask_start(app, lambda: Plan.of(app.client.project(project_id), like=int(number)))
 
 
 def _named(keys: Sequence[str]) -> str:
