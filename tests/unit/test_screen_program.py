@@ -169,7 +169,7 @@ async def test_files_go_into_the_folder_where_the_cursor_is(tmp_path: Path) -> N
         await anna.reads("north.mp4")
         for keys, folder in (((), "res:ulm/"), (("right",), "res:ulm/"), (("space", "g"), "res:")):
             await anna.press(*keys, "u")
-            await anna.reads("to (where the cursor is)")
+            await anna.reads("to (at the cursor)")
             fields = [field.value for field in anna.app.screen.query(Input)]
             assert folder in fields, f"{keys} led elsewhere: {fields}"
             await anna.press("escape")

@@ -92,7 +92,7 @@ def upload(app: WinslowApp, keys: Sequence[str]) -> None:
             placeholder="a path; drop a file on the terminal",
             complete=Paths(),
         ),
-        Field("to", "to", value=into, note="where the cursor is", required=True, complete=addresses(app)),
+        Field("to", "to", value=into, note="at the cursor", required=True, complete=addresses(app)),
     )
     app.push_screen(
         Form(
