@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from PIL import Image, ImageDraw
 from textual.screen import Screen
 
 from broker.codec import Payload
@@ -355,6 +357,21 @@ def workspace(store: MemoryStore, project: str, n: int, files: Mapping[str, byte
         entries.append(Entry(path=path, type=EntryType.FILE, object=key, size=len(data), sha256="0" * 64))
     manifest = Manifest(project=project, run=n, attempt=1, area="workspace", entries=tuple(entries))
     store.put(layout.manifest(project, n, 1, "workspace"), encode_manifest(manifest))
+
+
+def image() -> bytes:
+    """A crossing from above, with what drove over it: 120 × 72, PNG."""
+    drawn = Image.new("RGB", (120, 72), (52, 84, 58))
+    pen = ImageDraw.Draw(drawn)
+    for road in ((0, 26, 119, 45), (48, 0, 71, 71)):
+        pen.rectangle(road, fill=(90, 92, 98))
+    for x in range(2, 120, 12):
+        pen.rectangle((x, 35, x + 5, 36), fill=(225, 225, 215))
+    for at, colour in enumerate(((240, 90, 70), (250, 200, 60), (90, 180, 250))):
+        pen.line([(2, 30 + 5 * at), (54 + 4 * at, 30 + 5 * at), (54 + 4 * at, 70)], fill=colour, width=2)
+    into = io.BytesIO()
+    drawn.save(into, "PNG")
+    return into.getvalue()
 
 
 # -- nodes

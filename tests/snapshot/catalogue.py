@@ -108,6 +108,11 @@ SCREENS: Mapping[str, Picture] = {
     "pipelines": Picture("PipelinesScreen", ("4", "j"), ("traffic", "who drives where")),
     "pipeline-change": Picture("PipelinesScreen", ("4", "j", "d"), ("0.35", "0.4")),
     "preview": Picture("Page of preview.open_file", ("3", "G", "enter"), ("readme.txt", "xxxx")),
+    "preview-image": Picture(
+        "Page of preview.open_file",
+        ("3", "G", "enter"),
+        ("tracks.png", "120 × 72 pixels", "8 bits each of red, green, blue"),
+    ),
     "activity": Picture("ActivityScreen", ("5",), ("is to take nothing new", "pipeline traffic")),
     "transfers": Picture("TransfersScreen", ("T",), ("42%", "north.mp4", "no room is left", "stopped")),
     "transfers-none": Picture("TransfersScreen", ("T",), ("nothing is on its way",)),

@@ -26,6 +26,7 @@ from broker import topics
 from tests import screens
 from tests.contrast import READABLE, contrast
 from tests.snapshot.catalogue import ASKED, PLACES, SCREENS, Picture, asked, kinds
+from winslow.store import layout
 from winslow_tui.program.app import WinslowApp
 from winslow_tui.program.sitewatch import Server
 from winslow_tui.program.themes import DARK, LIGHT, MONOCHROME
@@ -79,6 +80,7 @@ async def test_screen(
 ) -> None:
     """The pictures are the ones that were looked at."""
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
     app = _app(name, tmp_path)
     async with app.run_test(size=SIZES[size]) as pilot:
         await _quiet(pilot)
@@ -117,6 +119,8 @@ def _site(name: str) -> screens.Site:
         site.broker = Server(
             up=False, problem="the broker at ws1:1883 refused: wrong password", since=9_700.0
         )
+    if name == "preview-image":
+        site.store.put(layout.resource("tracks.png"), screens.image())
     if name == "confirm":
         site.put(screens.Story("a1-toll-b2c3", "A1 toll", definition=screens.CAREFUL).start().project)
     return site

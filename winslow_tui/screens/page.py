@@ -1,4 +1,4 @@
-"""A text over the screen, to be read and closed: a file's beginning, a comparison, an explanation.
+"""A text over the screen, to be read and closed: a file's beginning, a comparison, an explanation; or an image.
 
 It is looked up again when a server that was away is back, and by the key that refreshes; how old it is stands below it
 while that cannot be, and from a minute on.
@@ -7,6 +7,7 @@ while that cannot be, and from a minute on.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.cells import cell_len, set_cell_size
@@ -21,12 +22,27 @@ from winslow.errors import WinslowError
 from winslow_tui.program.keymap import rebind
 from winslow_tui.program.projectrows import duration
 from winslow_tui.screens import paging
+from winslow_tui.shown.picture import Picture
+from winslow_tui.widgets.picture import PictureView
 from winslow_tui.widgets.sheet import Sheet
 
 if TYPE_CHECKING:
     from winslow_tui.program.app import WinslowApp
 
 OLD_SECONDS = 60.0
+_HIGHEST = 0.9  # of the screen
+_AROUND = (
+    5  # rows beside text and picture: the frame, the title, the empty lines below that and below the text
+)
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What stands on a page; `more`: it is only what could be known at once, and worth to be looked up again."""
+
+    text: str
+    picture: Picture | None = None
+    more: bool = False
 
 
 class Page(ModalScreen[None]):
@@ -44,13 +60,14 @@ class Page(ModalScreen[None]):
                  overflow: auto; border-subtitle-color: $dim; }
     Page #page-title { color: $primary; text-style: bold; width: auto; height: auto; margin-bottom: 1; }
     Page #page-text { width: auto; height: auto; }
+    Page #page-picture { margin-top: 1; display: none; }
     """
 
     def __init__(
         self,
         title: str,
-        text: str,
-        look: Callable[[], str],
+        sight: str | Sight,
+        look: Callable[[], str | Sight],
         *,
         whole: Callable[[], None] | None = None,
     ) -> None:
@@ -60,18 +77,23 @@ class Page(ModalScreen[None]):
         self._seen = 0.0  # by the app's clock
         self._whole = whole
         self._title = Content(terminal_text.line(title))
-        self._text = Content(terminal_text.block(text))
+        self._sight = _sight(sight)
+        self._text = Content(terminal_text.block(self._sight.text))
 
     def compose(self) -> Iterable[Widget]:
         with Sheet(id="page"):
             yield Static(self._title, id="page-title", markup=False)
             yield Static(self._text, id="page-text", markup=False)
+            yield PictureView(id="page-picture")
 
     def on_mount(self) -> None:
         rebind(self)
         self._seen = self._winslow.around.clock()
         self.query_one(Sheet).focus()
+        self._show_picture()
         self.draw_age()
+        if self._sight.more:
+            self.action_look_again()
 
     @property
     def _winslow(self) -> WinslowApp:
@@ -96,14 +118,22 @@ class Page(ModalScreen[None]):
     def _not_looked(self, _error: WinslowError) -> None:
         self._looking = False
 
-    def _looked(self, text: str) -> None:
+    def _looked(self, found: str | Sight) -> None:
         self._looking = False
         if not self.is_attached:  # it was closed meanwhile
             return
         self._seen = self._winslow.around.clock()
-        self._text = Content(terminal_text.block(text))
+        self._sight = _sight(found)
+        self._text = Content(terminal_text.block(self._sight.text))
         self.query_one("#page-text", Static).update(self._text)
+        self._show_picture()
         self.draw_age()
+
+    def _show_picture(self) -> None:
+        view, picture = self.query_one(PictureView), self._sight.picture
+        view.display = picture is not None
+        lines = self._text.plain.count("\n") + 1
+        view.show(picture, highest=_HIGHEST, beside=_AROUND + lines)
 
     def action_pager(self) -> None:
         if self._whole is not None:
@@ -113,6 +143,10 @@ class Page(ModalScreen[None]):
 
     def action_close(self) -> None:
         self.dismiss()
+
+
+def _sight(found: str | Sight) -> Sight:
+    return found if isinstance(found, Sight) else Sight(found)
 
 
 def open_page(

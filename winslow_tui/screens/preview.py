@@ -1,4 +1,4 @@
-"""A file's beginning on a page: what it is, and a text as it stands, or as a table."""
+"""A file's beginning on a page: what it is, and a text as it stands, or as a table; an image as a picture."""
 
 from __future__ import annotations
 
@@ -12,27 +12,32 @@ from winslow.placement import size_text
 from winslow.workspace import EntryType
 from winslow_tui.facade import livefiles
 from winslow_tui.facade.filing import File
-from winslow_tui.screens.page import Page
+from winslow_tui.screens.page import Page, Sight
 from winslow_tui.screens.paging import page_file
+from winslow_tui.shown import picture
 
 if TYPE_CHECKING:
     from winslow_tui.facade.client import Client
     from winslow_tui.program.app import WinslowApp
 
-PREVIEW = 256 << 10  # bytes of a file that are looked at
+PREVIEW = 256 << 10  # bytes of a file that are looked at, but for images
+_NAME = 10  # columns
 
 
 def open_file(app: WinslowApp, where: str, file: File) -> None:
     """Show the beginning of a file, or what is known of it."""
 
-    def look() -> str:
+    def look() -> Sight:
         now = at(app.client, where)
-        return preview(now, begin(app.client, now))
+        data = begin(app.client, now)
+        if picture.format_of(data) and len(data) < now.size <= picture.MOST_BYTES:
+            data += app.client.store.get_range(now.key, len(data), now.size - len(data))
+        return sight(now, data)
 
-    def done(data: bytes) -> None:
-        app.push_screen(Page(where, preview(file, data), look, whole=lambda: page_file(app, file)))
+    def done(found: Sight) -> None:
+        app.push_screen(Page(where, found, look, whole=lambda: page_file(app, file)))
 
-    app.do(lambda: begin(app.client, file), done)
+    app.do(lambda: sight(file, begin(app.client, file)), done)
 
 
 def at(client: Client, where: str) -> File:
@@ -52,15 +57,20 @@ def begin(client: Client, file: File) -> bytes:
     return client.store.get_range(file.key, 0, PREVIEW)
 
 
+def sight(file: File, data: bytes) -> Sight:
+    """A file by its first bytes; of an image there is more where they are not all of it."""
+    if not picture.format_of(data):
+        return Sight(preview(file, data))
+    seen = picture.look(data, size=file.size)
+    more = seen.picture is None and not seen.why
+    told = [*seen.facts(), *([("picture", "is being read …")] if more else [])]
+    lines = (f"{name:<{_NAME}}{value}" for name, value in told)
+    return Sight("\n".join([_facts(file), *lines]), seen.picture, more)
+
+
 def preview(file: File, data: bytes) -> str:
     """A file's beginning as text for a screen: CSV in columns, text as it is, of anything else its facts."""
-    facts = [
-        f"size      {size_text(file.size)} ({file.size:,} bytes)",
-        f"modified  {file.modified}" if file.modified else "",
-        f"sha256    {file.sha256}" if file.sha256 else "",
-        f"link to   {file.target}" if file.target else "",
-    ]
-    head = "\n".join(fact for fact in facts if fact) + "\n\n"
+    head = _facts(file) + "\n\n"
     if not data:
         return head + ("(empty)" if file.kind is EntryType.FILE and not file.size else "")
     if b"\0" in data[:4096]:
@@ -69,6 +79,16 @@ def preview(file: File, data: bytes) -> str:
     if file.path.endswith((".csv", ".tsv")):
         text = _columns(text, "\t" if file.path.endswith(".tsv") else ",")
     return head + text + ("\n…" if len(data) < file.size else "")
+
+
+def _facts(file: File) -> str:
+    facts = {
+        "size": f"{size_text(file.size)} ({file.size:,} bytes)",
+        "modified": file.modified,
+        "sha256": file.sha256,
+        "link to": file.target,
+    }
+    return "\n".join(f"{name:<{_NAME}}{value}" for name, value in facts.items() if value)
 
 
 def _columns(text: str, delimiter: str) -> str:
