@@ -161,6 +161,14 @@ async def test_files_of_a_project_are_filtered_and_sorted(tmp_path: Path) -> Non
         await anna.reads("model/")
 
 
+async def test_the_order_of_a_projects_files_is_there_at_the_next_start(tmp_path: Path) -> None:
+    for keys in (("S", "S"), ()):
+        async with at(tmp_path) as anna:
+            await anna.on(screens.ULM)
+            await anna.press("2", *keys)
+            await anna.reads("SIZE▾", "what was uploaded for it")
+
+
 async def test_files_go_into_the_folder_where_the_cursor_is(tmp_path: Path) -> None:
     async with at(tmp_path) as anna:
         await anna.press("3")

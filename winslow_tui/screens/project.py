@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from textwrap import wrap
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -17,13 +16,13 @@ from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Static
 
 from winslow import lineage, terminal_text
-from winslow.definition_yaml import write
 from winslow.errors import NotFound, WinslowError
 from winslow.lifecycle import ProjectState, state_of
 from winslow.project import Project, Run
 from winslow_tui.program import filetree, verbs
 from winslow_tui.program.projectrows import duration
 from winslow_tui.program.sitemodel import Changes
+from winslow_tui.program.sorting import Sorting
 from winslow_tui.program.themes import glyph
 from winslow_tui.program.verbs import Kind, verb
 from winslow_tui.screens import keeping as _keeping  # noqa: F401  adds its verbs
@@ -36,16 +35,18 @@ from winslow_tui.screens.files import files_of
 from winslow_tui.screens.logpane import LogPane, Shown
 from winslow_tui.screens.metricspane import MetricsPane
 from winslow_tui.screens.preview import open_file
+from winslow_tui.screens.projecttext import hanging, settings
 from winslow_tui.shown import runfacts
 from winslow_tui.widgets.browser import Browser
 from winslow_tui.widgets.frame import Line, Part
 from winslow_tui.widgets.sheet import Sheet
 from winslow_tui.widgets.table import Cell, Column, VirtualTable
-from winslow_tui.widgets.yamltext import highlighted
 
 if TYPE_CHECKING:
     from winslow_tui.program.app import WinslowApp
 
+FILES = "project-files"
+"""The list whose order is kept between starts; a filter is for one project."""
 TABS = ("log", "files", "settings", "metrics", "facts")
 RUNS = (
     Column("RUN", 3, rank=9),
@@ -157,6 +158,8 @@ class ProjectScreen(SiteScreen):
 
     def on_mount(self) -> None:
         super().on_mount()
+        kept = self.winslow.remembered.view(FILES)
+        self.sorting = Sorting(kept.column, backwards=kept.backwards)
         if self._reads:
             self.query_one("#lines").focus()
         elif self.winslow.remembered.tab in TABS:
@@ -334,6 +337,11 @@ class ProjectScreen(SiteScreen):
         else:
             super().action_filter()
 
+    def action_sort(self, column: str) -> None:
+        super().action_sort(column)
+        kept = self.winslow.remembered.view(FILES)
+        kept.column, kept.backwards = self.sorting.column, self.sorting.backwards
+
     def filtered(self) -> None:
         view = self.query_one(Browser)
         view.sort(self.sorting)
@@ -378,6 +386,7 @@ class ProjectScreen(SiteScreen):
             self._show_log(run)
         elif self.tab == "files" and self.document is not None:
             self.query_one(Browser).set_places(filetree.places(self.document, self._stale))
+            self.filtered()
         elif self.tab == "settings" and self.document is not None:
             self.query_one("#settings-text", Static).update(settings(self.document))
         elif self.tab == "facts" and self.document is not None and run is not None:
@@ -411,33 +420,6 @@ class ProjectScreen(SiteScreen):
             pane.show(None)
         else:
             pane.show(Shown(self.project_id, run.n, attempt.k, len(run.attempts), run.state.ended))
-
-
-def settings(project: Project) -> Content:
-    """What the project itself is set to, and its own copy of the pipeline."""
-    copy = project.pipeline
-    edited = ", changed since" if copy.edited else ""
-    lines = [
-        f"id            {project.id}",
-        f"author        {project.author}",
-        f"participants  {', '.join(project.participants) or '-'}",
-        f"tags          {', '.join(project.tags) or '-'}",
-        f"priority      {project.priority}",
-        f"comment       {project.comment or '-'}",
-        "",
-        *(f"env {name}={value}" for name, value in project.env.items()),
-        "",
-        f"# its own copy of {project.source}, revision {copy.source_revision}{edited}",
-        write(copy.definition),
-    ]
-    return highlighted("\n".join(lines))
-
-
-def hanging(name: str, text: str, width: int, *, indent: int = 6) -> str:
-    """A name and its text, whose further lines begin below its first."""
-    room = max(10, width - indent)
-    lines = wrap(terminal_text.line(text), room, break_on_hyphens=False) or [""]
-    return "\n".join(f"{name if not place else '':<{indent}}{line}" for place, line in enumerate(lines))
 
 
 def _plain(text: str) -> Content:

@@ -74,6 +74,7 @@ class Browser(Vertical):
         self._tree = FileTree()
         self._places: tuple[Place, ...] = ()
         self._rows: dict[str, Row] = {}
+        self._filter = ""
         self._widest = 0  # of the places' names
         self._looking: dict[str, bool] = {}  # the folders that are being looked at: whether once more then
         self._opening = ""  # the folder that was unfolded last, until what is in it is there
@@ -160,12 +161,17 @@ class Browser(Vertical):
 
     def narrow(self, text: str) -> None:
         """Show what passes a filter, as a person typed it, and the way to that."""
+        if text == self._filter:
+            return
+        self._filter = text
         wanted = filtering.parse(text, fields=())
         self._tree.narrow((lambda path: wanted.holds({"name": (path,)})) if wanted.conditions else None)
         self._show()
 
     def sort(self, by: Sorting) -> None:
         """Show what is in each folder in another order."""
+        if by == self.table.sorting:
+            return
         self._tree.sort(by)
         self.table.sorting = by
         self.table.refresh()
