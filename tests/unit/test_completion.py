@@ -9,7 +9,7 @@ from textual.widgets import Input
 
 from tests import screens
 from tests.screen_person import Person
-from winslow.errors import NotFound
+from winslow.errors import NotFound, StoreUnreachable
 from winslow.workspace import EntryType
 from winslow_tui.facade.filing import File
 from winslow_tui.program.completion import Addresses, path
@@ -54,6 +54,20 @@ async def test_addresses_are_asked_for_once_a_folder() -> None:
     assert await suggester.get_suggestion("gone:x") is None
     assert await suggester.get_suggestion("0.35") is None
     assert asked == ["res:", "gone:"]
+
+
+async def test_what_a_store_that_was_away_could_not_tell_is_asked_for_again() -> None:
+    away = [True]
+
+    def look(_folder: str) -> list[File]:
+        if away.pop():
+            raise StoreUnreachable("the store is away")
+        return [File(path="ulm", kind=EntryType.DIR)]
+
+    suggester = Addresses(look)
+    assert await suggester.get_suggestion("res:u") is None
+    away.append(False)
+    assert await suggester.get_suggestion("res:u") == "res:ulm/"
 
 
 async def test_a_variable_is_completed_to_a_file_of_the_resources(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from textual.suggester import Suggester
 
 from winslow import terminal_text
-from winslow.errors import WinslowError
+from winslow.errors import Unreachable, WinslowError
 from winslow.workspace import EntryType
 from winslow_tui.facade.filing import File
 
@@ -25,10 +25,11 @@ class Paths(Suggester):
 
 
 class Addresses(Suggester):
-    """Files at addresses; `look` lists a folder, and is called in a thread. What it said of one is remembered."""
+    """Files at addresses; `look` lists a folder, and is called in a thread. What it said of one is remembered, but for
+    what a server that was away could not tell."""
 
     def __init__(self, look: Callable[[str], list[File]]) -> None:
-        super().__init__(case_sensitive=True)
+        super().__init__(case_sensitive=True, use_cache=False)
         self._look = look
         self._known: dict[str, list[str]] = {}
 
@@ -37,12 +38,17 @@ class Addresses(Suggester):
         if ":" not in folder:
             return None
         if folder not in self._known:
-            self._known[folder] = await asyncio.to_thread(self._names, folder)
+            try:
+                self._known[folder] = await asyncio.to_thread(self._names, folder)
+            except Unreachable:  # the frame says so
+                return None
         return _first(folder, begun, self._known[folder])
 
     def _names(self, folder: str) -> list[str]:
         try:
             found = self._look(folder)
+        except Unreachable:
+            raise
         except WinslowError:  # no address yet, or one of nothing: there is nothing to suggest
             return []
         return [_named(each.path.rpartition("/")[2], folder=each.kind is EntryType.DIR) for each in found]
