@@ -154,6 +154,13 @@ def test_a_jpeg_is_unpacked_where_its_reader_makes_it_small_at_once() -> None:
     assert "more than 16 million" in look(made(large, "JPEG", progressive=True)).why
 
 
+def test_a_long_jpeg_is_unpacked_as_small_as_a_square_one() -> None:
+    seen = look(made(Image.new("RGB", (60_000, 400), RED), "JPEG"))
+    assert (seen.width, seen.height) == (60_000, 400)
+    assert seen.picture is not None and (seen.picture.width, seen.picture.height) == (480, 3)
+    assert point(seen.picture, 200, 1)[0] > 240
+
+
 def test_a_text_that_unpacks_to_a_lot_is_not_unpacked() -> None:
     told = PngImagePlugin.PngInfo()
     told.add_text("note", "x" * (80 << 20), zip=True)

@@ -24,8 +24,8 @@ MOST_BYTES = 32 << 20
 """Longer files are not read whole for a look."""
 MOST_POINTS = 16_000_000
 """Of an image that has to be unpacked as it is: 64 MB."""
-MOST_POINTS_SCALED = 100_000_000
-"""Of a JPEG that its reader unpacks at an eighth of its size."""
+MOST_POINTS_SCALED = 50_000_000
+"""Of a JPEG that its reader unpacks at an eighth of its size; of one in several parts it keeps all of them: 300 MB."""
 SIDE = 480
 """Points of a copy's longer side at most: more than a terminal has columns."""
 
@@ -166,7 +166,8 @@ def _copy(image: Image) -> Picture:
     from PIL import Image, ImageOps
 
     if image.format == "JPEG":
-        image.draft("RGB", (SIDE, SIDE))
+        share = SIDE / max(image.size)
+        image.draft("RGB", (max(1, int(share * image.width)), max(1, int(share * image.height))))
     image.load()
     if image.mode == "F" or image.mode.startswith("I"):
         image = _grey(image)
