@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 32 << 20
 """Longer files are not read whole for a look."""
-MOST_POINTS = 16_000_000
-"""Of an image that has to be unpacked as it is: 64 MB."""
+MOST_POINTS = 10_000_000
+"""Of an image that has to be unpacked as it is: 40 MB, and with what its reader keeps beside up to 160."""
 MOST_POINTS_SCALED = 50_000_000
 """Of a JPEG that its reader unpacks at an eighth of its size; of one in several parts it keeps all of them: 300 MB."""
 SIDE = 480
