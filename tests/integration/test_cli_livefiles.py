@@ -112,13 +112,15 @@ def test_a_node_at_work_is_waited_for_and_pages_are_joined(shell: Shell, broker:
         working = FilesReply(id=request.id, node="ws1", status="working")
         stray = done(request, a_file("stray")).model_copy(update={"id": "strangers"})
         if not request.after:
-            return [stray, working, done(request, a_file("a"), next="a", left_out={"pipes are left out": 1})]
+            first = a_file("a", mtime_ns=1_780_000_000 * 10**9)
+            return [stray, working, done(request, first, next="a", left_out={"pipes are left out": 1})]
         assert request.after == "a"
         return [working, done(request, a_file("b"), left_out={"pipes are left out": 2})]
 
     with node(shell, broker, answer):
         out = shell("files", "ls", "ulm#1:")
     assert [line.split()[-1] for line in out.splitlines()] == ["PATH", "a", "b"]
+    assert "2026-05-28" in out, "the date of a live file"
     assert "3 pipes are left out" in shell.err
     assert "run #1 is on ws1: these files are live and may change" in shell.err
 

@@ -199,13 +199,13 @@ def _file(entry: Entry) -> File:
         key=entry.object,
         sha256=entry.sha256,
         mode=entry.mode,
-        modified=_time(entry.mtime_ns),
+        modified=time_text(entry.mtime_ns),
         mtime_ns=entry.mtime_ns,
         target=_decoded(entry.target),
     )
 
 
-def _time(mtime_ns: int) -> str:
+def time_text(mtime_ns: int) -> str:
     """As RFC 3339; empty where nothing or nonsense was set."""
     if mtime_ns <= 0:
         return ""

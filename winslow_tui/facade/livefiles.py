@@ -174,6 +174,7 @@ def _file(one: LiveFile, at: Held) -> File:
         path=os.fsdecode(unquote_path(one.path)),
         kind=one.type,
         size=one.size,
+        modified=filing.time_text(one.mtime_ns),
         mode=one.mode,
         mtime_ns=one.mtime_ns,
         target=os.fsdecode(unquote_path(one.target)),

@@ -18,7 +18,7 @@ from winslow_tui.program.sorting import Sorting
 
 LOOKING = "looking …"
 EMPTY = "nothing here"
-UNFIT = "nothing here passes the filter"
+UNFIT = "nothing seen so far passes the filter"
 
 Place = tuple[str, str]
 """An address, and what is said beside it."""
