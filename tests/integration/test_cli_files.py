@@ -86,6 +86,26 @@ def test_files_go_there_and_come_back(files: Shell) -> None:
     files("files", "rm", "res:traffic/clips/empty", code=3)
 
 
+def test_files_get_another_name_and_another_folder(files: Shell) -> None:
+    clips = files.folder / "clips"
+    clips.mkdir()
+    (clips / "süd one.mp4").write_bytes(b"one")
+    (clips / "empty").touch()
+    files("files", "put", "clips", "res:traffic/")
+    assert files("files", "mv", "res:traffic/clips", "res:old/") == "res:old/clips\n"
+    assert "2 files" in files.err
+    assert files("files", "mv", "res:old/clips/süd one.mp4", "res:ulm.mp4") == "res:ulm.mp4\n"
+    assert {each["path"] for each in files.json("files", "ls", "-r", "res:")} == {
+        "old/clips/empty",
+        "ulm.mp4",
+    }
+    files("files", "get", "res:ulm.mp4", "back")
+    assert (files.folder / "back").read_bytes() == b"one"
+    files("files", "mv", "res:ulm.mp4", "res:old/clips/empty", code=4)
+    files("files", "mv", "res:nothing", "res:x", code=3)
+    files("files", "mv", "res:old", "res:old/clips/", code=2)
+
+
 def test_a_hostile_name_in_the_store_acts_on_nobody(files: Shell) -> None:
     files.client.store.put("resources/\u202egpj.exe", b"x")
     out = files("files", "ls")

@@ -44,6 +44,7 @@ CHANGE = (
     "project create new --pipeline traffic", f"project rename {ULM} other", f"project delete {FAILED} --yes",
     f"queue add {ULM} --stage detect", f"queue move {ULM} 1 2", f"queue rm {ULM} 1", "node drain ws2",
     "node undrain ws2", "node label ws2 fast", "node forget ws4 --yes", "files rm res:readme.txt",
+    "files mv res:readme.txt res:notes/",
     f"files restore {ULM}", "pipeline delete hello", "pipeline check nowhere.yaml", "pipeline apply nowhere.yaml",
 )  # fmt: skip
 """Commands that change something or are refused, with a sentence."""

@@ -181,6 +181,7 @@ PLACES: Mapping[str, tuple[tuple[str, ...], Mapping[str, Picture]]] = {
         ("3", "G"),
         {
             "upload": Picture("Form of files.upload", ("u",), ("Upload", "file or folder here")),
+            "rename": Picture("Form of files.rename", ("R",), ("Rename res:readme.txt", "or a folder/")),
             "download": Picture("Form of files.download", ("d",), ("Download res:readme.txt",)),
             "remove": Picture("Question of files.remove", ("D",), ("Remove res:readme.txt?",)),
         },

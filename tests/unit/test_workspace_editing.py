@@ -28,7 +28,7 @@ from winslow.project import Manifests, Project
 from winslow.store.documents import Documents
 from winslow.store.memory import MemoryStore
 from winslow.workspace import Entry, EntryType, Manifest, decode, encode
-from winslow_tui.facade import filing, workspace_editing
+from winslow_tui.facade import filing, moving, workspace_editing
 from winslow_tui.facade.link import Link
 
 ULM = "ulm-abcd"
@@ -82,6 +82,15 @@ class Site:
         places = [parse(f"{ULM}#next:{path}") for path in paths]
         return workspace_editing.remove(self.ann, self.project, places, deep=deep)[1]
 
+    def move(self, source: str, target: str) -> None:
+        wanted = moving.plan(
+            self.store,
+            parse(f"{ULM}#next:{source}"),
+            parse(f"{ULM}#next:{target}"),
+            lambda _: self.project,
+        )
+        moving.move(self.ann, wanted, lambda _: None)
+
     def files(self, address: str = "next") -> dict[str, bytes]:
         found = filing.find(self.store, parse(f"{ULM}#{address}:"), self.project, deep=True)
         return {
@@ -104,6 +113,20 @@ def ended(tmp_path: Path) -> Site:
 def new(tmp_path: Path) -> Site:
     """Nothing was ever started."""
     return Site(tmp_path, make.new())
+
+
+def test_files_get_other_names_and_no_object_is_made(ended: Site) -> None:
+    ended.move("sub", "deep/er/")
+    ended.move("kept", "deep/renamed")
+    assert ended.files() == {"deep/renamed": b"old", "deep/er/sub/a": b"old", "deep/er/sub/b": b"old"}
+    assert ended.files("1") == {"kept": b"old", "sub/a": b"old", "sub/b": b"old"}
+    assert all(key.endswith("/manifest.json") for key in ended.stored())
+    with pytest.raises(NotFound):
+        ended.move("sub", "x")
+    with pytest.raises(Conflict, match="already"):
+        ended.move("deep/renamed", "deep/er")
+    with pytest.raises(Refused, match="no folder"):
+        ended.move("deep/er", "deep/renamed/er")
 
 
 def test_files_are_added_replaced_and_removed_and_nothing_old_is_altered(ended: Site) -> None:

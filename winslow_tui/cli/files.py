@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from winslow.project import Project
     from winslow_tui.facade.client import Client
 
-app = typer.Typer(help="Files: list, send, fetch, remove.", no_args_is_help=True)
+app = typer.Typer(help="Files: list, send, fetch, move, remove.", no_args_is_help=True)
 
 ADDRESS = "res:PATH, PROJECT:input/PATH, PROJECT:output/PATH, PROJECT#RUN:PATH or PROJECT#next:PATH"
 LiveOption = Annotated[
@@ -204,6 +204,27 @@ def remove(
         changed, count = workspace_editing.remove(used.link, project, wanted, deep=recursive)
         _say_removed(f"{project.id}#next:", count)
         _say_next(changed)
+
+
+@app.command("mv")
+def move(
+    ctx: typer.Context,
+    source: Annotated[str, typer.Argument(metavar="ADDRESS", show_default=False)],
+    target: Annotated[str, typer.Argument(metavar="ADDRESS", show_default=False)],
+) -> None:
+    """Give a file or a folder of res:…, PROJECT:input/… or PROJECT#next:… another name or, where the second address
+    ends in /, another folder. Nothing passes through this machine: the store makes copies and removes the old ones."""
+    from winslow.address import text
+    from winslow_tui.facade import moving
+
+    used = client(ctx)
+    where, _ = place(used, source)
+    wanted = moving.plan(used.store, where, place(used, target)[0], used.project)
+    with progress(len(wanted.files), wanted.size, "moved") as advance:
+        changed = moving.move(used.link, wanted, advance)
+    if changed is not None:
+        _say_next(changed)
+    put(text(wanted.target))
 
 
 def _say_removed(where: str, count: int) -> None:

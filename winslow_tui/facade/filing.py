@@ -103,7 +103,8 @@ def _above(where: Address) -> Address:
     )
 
 
-def _prefix(where: Address, project: Project | None) -> str:
+def prefix(where: Address, project: Project | None) -> str:
+    """What the keys of a place that people write to begin with."""
     if where.place == "resources":
         return layout.RESOURCES
     assert project is not None
@@ -111,22 +112,22 @@ def _prefix(where: Address, project: Project | None) -> str:
 
 
 def _in_store(store: ObjectStore, where: Address, project: Project | None, *, deep: bool) -> Iterator[File]:
-    prefix = _prefix(where, project)
+    root = prefix(where, project)
     if where.path and not where.folder:
         try:
-            info = store.stat(layout.check_key(prefix + where.path))
+            info = store.stat(layout.check_key(root + where.path))
         except NotFound:
             pass
         else:
             yield File(where.path, EntryType.FILE, info.size, info.modified, info.key, info.etag, info.sha256)
             return
-    folder = f"{prefix}{where.path}/" if where.path else prefix
+    folder = f"{root}{where.path}/" if where.path else root
     for each in store.walk(folder) if deep else store.list_folder(folder):
         if isinstance(each, str):
-            yield File(each.removeprefix(prefix).rstrip("/"), EntryType.DIR)
+            yield File(each.removeprefix(root).rstrip("/"), EntryType.DIR)
         elif each.key != folder:  # some clients make an empty object for a folder
             yield File(
-                each.key.removeprefix(prefix), EntryType.FILE, each.size, each.modified, each.key, each.etag
+                each.key.removeprefix(root), EntryType.FILE, each.size, each.modified, each.key, each.etag
             )
 
 
@@ -231,7 +232,7 @@ def plan_upload(
     many = len(sources) > 1 or any(source.is_dir() for source in sources)
     if many and where.path and not where.folder:
         raise UsageError(f"{text(where)} would become one file", hint=f"name a folder: {text(where)}/")
-    prefix = _prefix(where, project)
+    base = prefix(where, project)
     uploads: list[Upload] = []
     notes: list[str] = []
     for source in sources:
@@ -239,11 +240,11 @@ def plan_upload(
         if source.is_dir():
             root = source.resolve()
             for path in _files_below(root, notes):
-                key = f"{prefix}{into}{root.name}/{path.relative_to(root)}"
+                key = f"{base}{into}{root.name}/{path.relative_to(root)}"
                 uploads.append(Upload(path=path, key=layout.check_key(_text(key))))
         elif source.exists():
             name = source.resolve().name if where.folder else ""
-            uploads.append(Upload(path=source.resolve(), key=layout.check_key(_text(prefix + into + name))))
+            uploads.append(Upload(path=source.resolve(), key=layout.check_key(_text(base + into + name))))
         else:
             raise NotFound(f"there is no file {source}")
     if len({upload.key for upload in uploads}) < len(uploads):
@@ -291,13 +292,14 @@ def upload(
     Raises NotFound when the `project` they belong to was deleted meanwhile: its files are gone, these too.
     """
     upload_many(store, uploads, progress=progress, patience=PATIENCE)
-    if project is not None and not _stands(store, project.id):
+    if project is not None and not stands(store, project.id):
         for each in uploads:
             store.delete(each.key)
         raise NotFound(f"project '{project.id}' was deleted while its files were sent: none of them is kept")
 
 
-def _stands(store: ObjectStore, project_id: str) -> bool:
+def stands(store: ObjectStore, project_id: str) -> bool:
+    """Whether the project is there still, for who has just written files of it. Raises StoreUnreachable."""
     # A deletion writes its tombstone first and removes files afterwards: who finds none now was in time for it.
     try:
         return isinstance(Documents(store, patience=PATIENCE).read(project_id).document, Project)

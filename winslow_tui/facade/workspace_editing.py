@@ -126,6 +126,22 @@ def remove(link: Link, project: Project, places: Sequence[Address], *, deep: boo
         return change.commit(removed=paths), count
 
 
+def move(link: Link, project: Project, source: Address, target: Address) -> Project:
+    """Let the next run find a file or a folder under another path; the project as it is then.
+
+    Raises NotFound, InvalidInput for a path that no workspace can have, and as `put`."""
+    change = _Change.begin(link, project)
+    old, new = quote_path(os.fsencode(source.path)), _path(os.fsencode(target.path))
+    moved = [
+        entry.model_copy(update={"path": new + entry.path[len(old) :]})
+        for entry in change.before
+        if entry.path == old or entry.path.startswith(f"{old}/")
+    ]
+    workspace.check_edit(change.before, put={entry.path: entry.type for entry in moved}, removed=[old])
+    with change:
+        return change.commit(put=moved, removed=[old])
+
+
 def restore(link: Link, project: Project) -> Project:
     """Drop every change: the next run takes over what was left to it. Raises Refused where there is none, Conflict
     where others have changed it since `project` was read."""

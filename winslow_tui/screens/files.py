@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -13,8 +14,9 @@ from textual.widget import Widget
 from winslow import address, terminal_text
 from winslow.errors import WinslowError
 from winslow.placement import size_text
-from winslow_tui.facade import filing, livefiles, workspace_editing
+from winslow_tui.facade import filing, livefiles, moving, workspace_editing
 from winslow_tui.facade.filing import File
+from winslow_tui.facade.moving import Move
 from winslow_tui.program import filtering, sorting, verbs
 from winslow_tui.program.completion import Addresses, Paths
 from winslow_tui.program.projectrows import bar
@@ -149,6 +151,33 @@ def remove(app: WinslowApp, keys: Sequence[str]) -> None:
 
     what = keys[0] if len(keys) == 1 else f"{len(keys)} things"
     app.push_screen(Question(f"Remove {what}?", work, done=done))
+
+
+@verb("rename", "file", "rename, move", key="R", hint="rename", spare=True, also=("mv", "move"))
+def rename(app: WinslowApp, keys: Sequence[str]) -> None:
+    """Give a file or a folder of the resources, a project's input, or what the next run takes over another name."""
+    source = address.parse(keys[0])
+    if source.place != "next":
+        try:
+            filing.check_sendable(source)
+        except WinslowError as error:
+            app.told(str(error), hint=error.hint, bad=True)
+            return
+    plain = address.text(replace(source, folder=False))
+
+    def work(values: Mapping[str, str]) -> Move:
+        wanted = moving.plan(app.client.store, source, address.parse(values["to"]), app.client.project)
+        moving.move(app.client.link, wanted, lambda _: None)
+        return wanted
+
+    def done(wanted: object) -> None:
+        assert isinstance(wanted, Move)
+        app.told(f"it is {address.text(wanted.target)} now")
+        if (view := browser(app)) is not None:
+            view.refresh_files()
+
+    to = Field("to", "to", value=plain, note="or a folder/", required=True, complete=addresses(app))
+    app.push_screen(Form(f"Rename {plain}", [to], work, done=done))
 
 
 @verb("link", "file", "copy a link", key="y", hint="copy a link", spare=True, changes=False)
