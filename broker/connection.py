@@ -331,7 +331,7 @@ def explain(error: BaseException, address: Address, client_id: str) -> BrokerUnr
             hint="check that it is the right host, and that its certificate authority is configured here",
         )
     return BrokerUnreachable(
-        f"no MQTT broker answers at {address}: {cause}",
+        f"no MQTT broker answers at {address}: {(cause.strerror if isinstance(cause, OSError) else '') or cause}",
         hint="start it or check the address with `winslow info`; what runs goes on meanwhile",
     )
 

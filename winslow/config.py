@@ -284,8 +284,9 @@ def _file(environ: Mapping[str, str]) -> Path | None:
     if named:
         path = Path(named).expanduser()
         if not path.is_file():
+            what = "is no file" if path.exists() else "is not there"
             raise InvalidInput(
-                f"the configuration file {path} (--config or WINSLOW_CONFIG) is not there",
+                f"the configuration file {path} (--config or WINSLOW_CONFIG) {what}",
                 hint="write it, or name another",
             )
         return path

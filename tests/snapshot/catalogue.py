@@ -192,7 +192,7 @@ PLACES: Mapping[str, tuple[tuple[str, ...], Mapping[str, Picture]]] = {
             "compare": Picture("Form of pipelines.compare", ("c",), ("Compare traffic",)),
             "compared": Picture("Page of pipelines.compare", ("c", *"ulm", "enter"), ("ulm-crossing-7k2f",)),
             "delete": Picture("Question of pipelines.delete", ("D",), ("Delete pipeline traffic",)),
-            "history": Picture("PipelinesScreen", ("h",), ("revision 1",), ("h",)),
+            "history": Picture("PipelinesScreen", ("h",), ("rev 1 ",), ("h",)),
         },
     ),
 }

@@ -55,6 +55,8 @@ def test_words_in_one_line_keep_blanks_in_quotation_marks() -> None:
 def test_where_a_requirement_was_written_is_said() -> None:
     with pytest.raises(UsageError, match=r"^requirements cpus=lots: "):
         requirements(["cpus=lots"], where="requirements")
+    with pytest.raises(UsageError, match=r"^--cpus -3: "):
+        requirements([], cpus="-3")
 
 
 def test_the_three_that_have_an_option_of_their_own() -> None:

@@ -263,6 +263,15 @@ def test_nothing_is_written_through_a_link(store: MemoryStore, tmp_path: Path) -
     assert list(outside.iterdir()) == []
 
 
+@pytest.mark.parametrize("below", ["", "deeper"])
+def test_a_file_where_a_folder_is_needed_is_named(store: MemoryStore, tmp_path: Path, below: str) -> None:
+    (tmp_path / "taken").write_text("mine")
+    project = project_with(store, entry("sub/x", b"data", key="projects/ulm-abcd/runs/1.1/workspace/object"))
+    with pytest.raises(Refused, match=r"taken\S*: a file is in the way"):
+        fetch(store, "ulm-abcd#1:", project, tmp_path / "taken" / below)
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
 @pytest.mark.parametrize("path", ["../x", "a/../../x", "/x", "a//b", "."])
 def test_no_name_leaves_the_folder(path: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput):

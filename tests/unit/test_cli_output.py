@@ -134,6 +134,31 @@ def test_exit_codes_of_command_lines(
     assert (out if code == 0 else err).strip()
 
 
+def test_lists_of_commands_say_a_whole_sentence_of_each(capsys: pytest.CaptureFixture[str]) -> None:
+    for group in ([], ["project"], ["pipeline"], ["files"], ["node"], ["queue"]):
+        assert main.run([*group, "--help"]) == 0
+        listed = capsys.readouterr().out.partition("Commands:")[2]
+        assert listed
+        assert "..." not in listed, group
+
+
+@pytest.mark.parametrize(
+    ("command", "usage"),
+    [
+        ("runs", "{PROJECT} [RUN]"),
+        ("prune", "{PROJECT} [RUN]..."),
+        ("pin", "{PROJECT} {RUN}..."),
+        ("pipeline check", "{FILE}"),
+        ("project create", "{NAME}"),
+    ],
+)
+def test_usage_names_arguments_in_one_way(
+    command: str, usage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run([*command.split(), "--help"]) == 0
+    assert capsys.readouterr().out.splitlines()[0].endswith(f" {command} [OPTIONS] {usage}")
+
+
 def test_check_names_file_line_column_and_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "p.yaml"
     path.write_text("name: p\nstages:\n  - name: a\n    imge: x\n    requires: {memory: 8GX}\n")

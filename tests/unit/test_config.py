@@ -170,6 +170,8 @@ def test_a_wrong_secret_is_not_repeated(environ: dict[str, str]) -> None:
 def test_a_named_file_must_exist(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="is not there"):
         load(environ={"WINSLOW_CONFIG": str(tmp_path / "none.toml")})
+    with pytest.raises(InvalidInput, match="is no file"):
+        load(environ={"WINSLOW_CONFIG": str(tmp_path)})
 
 
 def test_the_users_own_file_is_found(tmp_path: Path) -> None:

@@ -38,6 +38,32 @@ async def test_what_needs_a_person_is_first_and_its_reason_is_told(tmp_path: Pat
         await anna.reads("B10 by night · stage 'clean' needs THRESHOLD")
 
 
+async def test_down_goes_from_what_is_asked_to_the_runs(tmp_path: Path) -> None:
+    async with at(tmp_path) as anna:
+        await anna.on("b10-night-d2aa")
+        await anna.until(lambda: anna.app.screen.query_one(Banner).has_focus)
+        await anna.press("j")
+        await anna.until(lambda: anna.app.screen.query_one("#runs").has_focus)
+
+
+async def test_ctrl_c_tells_how_the_program_is_left(tmp_path: Path) -> None:
+    async with at(tmp_path) as anna:
+        await anna.press("ctrl+c")
+        await anna.reads("q goes back and leaves, ^q leaves at once")
+
+
+async def test_the_tags_that_there_are_are_told_where_they_are_changed(tmp_path: Path) -> None:
+    async with at(tmp_path) as anna:
+        await anna.on(screens.ULM)
+        await anna.press("colon")
+        await anna.type("tags")
+        await anna.press("enter")
+        await anna.reads(f"Tags of {screens.ULM}, now ulm 2026")
+        await anna.type("'-")
+        await anna.press("enter")
+        await anna.reads("quotation mark")
+
+
 async def test_a_filter_narrows_is_shown_and_is_taken_back(tmp_path: Path) -> None:
     async with at(tmp_path) as anna:
         await anna.press("slash")
@@ -225,7 +251,7 @@ async def test_pipelines_text_history_and_last_change(tmp_path: Path) -> None:
         await anna.press("d")
         await anna.reads('-env: {MODEL: v8, CONF: "0.35"}', '+env: {MODEL: v8, CONF: "0.4"}')
         await anna.press("h")
-        await anna.reads("revision 2", "revision 1")
+        await anna.reads("rev 2 ", "rev 1 ")
         await anna.press("c")
         await anna.type("ulm")
         await anna.press("enter")

@@ -44,7 +44,7 @@ def activity(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="go on until ctrl+c")] = False,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Show what happened on the site, the newest last: to projects, pipelines and nodes."""
+    """Show what happened on the site, the newest last. It is what happened to projects, pipelines and nodes."""
     used = client(ctx)
     record = used.activity
     wanted = _wanted(

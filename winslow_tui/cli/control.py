@@ -41,7 +41,7 @@ def resume(
     *,
     changes: Changes,
 ) -> None:
-    """Go on where the pipeline stopped, or with another stage; take a pause back while a stage runs."""
+    """Go on where the pipeline stopped, or with another stage. While a stage runs it takes a pause back."""
     used = client(ctx)
     report_start(used, used.runs.resume(project, stage=stage, changes=changes), output)
 
@@ -55,7 +55,7 @@ def redo(
     *,
     changes: Changes,
 ) -> None:
-    """Run a stage again as it was in an old run (its image, command, environment), with changes if you like."""
+    """Run a stage again as it was in an old run. That is its image, command, environment, with changes if you like."""
     used = client(ctx)
     report_start(used, used.runs.redo(project, run, changes=changes), output)
 
@@ -74,24 +74,24 @@ def abort(
     ctx: typer.Context,
     project: ProjectArgument,
     run: Annotated[
-        int | None, typer.Argument(metavar="[RUN]", help="the run's number; default: what is active")
+        int | None, typer.Argument(metavar="RUN", help="the run's number; default: what is active")
     ] = None,
     now: Annotated[
         bool, typer.Option("--now", help="it counts as ended at once, also where its node does not answer")
     ] = False,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Stop what runs or waits; it counts as failed and the pipeline pauses."""
+    """Stop what runs or waits. It counts as failed and the pipeline pauses."""
     report(client(ctx).runs.abort(project, run=run, now=now), output)
 
 
 def answer(
     ctx: typer.Context,
     project: ProjectArgument,
-    values: Annotated[list[str], typer.Argument(metavar="NAME=VALUE...", show_default=False)],
+    values: Annotated[list[str], typer.Argument(metavar="NAME=VALUE", show_default=False)],
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Give a project the values that its next stage asks for; with the last one the stage goes on."""
+    """Give a project the values that its next stage asks for. With the last one the stage goes on."""
     used = client(ctx)
     report_start(used, used.runs.answer(project, pairs(values, "answer")), output)
 
@@ -114,7 +114,7 @@ def wait(
     timeout: Annotated[float | None, typer.Option("--timeout", min=0, help="seconds")] = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Wait for a state: exit code 0 when it is reached, 1 when it can no longer be or the time is over."""
+    """Wait for a state. Exit code 0 when it is reached, 1 when it can no longer be or the time is over."""
     from winslow.errors import UsageError
     from winslow.project import Project
     from winslow_tui.facade.waiting import Goal

@@ -11,7 +11,7 @@ from winslow_tui.cli.project import ProjectArgument
 
 
 def explain(ctx: typer.Context, project: ProjectArgument, output: OutputOption = Format.TABLE) -> None:
-    """Say why a project waits, what each node says to it, and the bids of its attempts with their parts."""
+    """Say why a project waits, and what each node says to it. With the bids of its attempts and their parts."""
     from winslow_tui.shown.explanation import explain as told_of
 
     used = client(ctx)

@@ -45,12 +45,12 @@ def place(used: Client, text: str) -> tuple[Address, Project | None]:
 @app.command("ls")
 def list_(
     ctx: typer.Context,
-    address: Annotated[str, typer.Argument(metavar="[ADDRESS]", help=ADDRESS)] = "res:",
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", help=ADDRESS)] = "res:",
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="all levels")] = False,
     live: LiveOption = False,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """List what is at an address; the files of a run that a node has are shown as they are there now."""
+    """List what is at an address. The files of a run that a node has are shown as they are there now."""
     from dataclasses import asdict, replace
 
     from winslow.address import text
@@ -94,8 +94,8 @@ def send(
     ctx: typer.Context,
     arguments: Annotated[list[str], typer.Argument(metavar="FILE... ADDRESS", show_default=False)],
 ) -> None:
-    """Send files and folders to res:…, PROJECT:input/… or, for what the next run takes over, PROJECT#next:…; an
-    address that ends in / is a folder."""
+    """Send files and folders to an address. That is res:…, PROJECT:input/… or, for what the next run takes over,
+    PROJECT#next:…; one that ends in / is a folder."""
     from pathlib import Path
 
     from winslow.address import text
@@ -149,7 +149,7 @@ def get(
     arguments: Annotated[list[str], typer.Argument(metavar="ADDRESS... [FOLDER]", show_default=False)],
     live: LiveOption = False,
 ) -> None:
-    """Fetch files and folders; into the present folder unless another (or a file's name) is given."""
+    """Fetch files and folders. They go into the present folder unless another (or a file's name) is given."""
     from pathlib import Path
 
     from winslow import address
@@ -184,11 +184,11 @@ def get(
 @app.command("rm")
 def remove(
     ctx: typer.Context,
-    addresses: Annotated[list[str], typer.Argument(metavar="ADDRESS...", show_default=False)],
+    addresses: Annotated[list[str], typer.Argument(metavar="ADDRESS", show_default=False)],
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="a folder with all it holds")] = False,
 ) -> None:
-    """Remove files from res:…, PROJECT:input/… or, of what the next run takes over, PROJECT#next:…. What runs left
-    never changes."""
+    """Remove files from an address. That is res:…, PROJECT:input/… or, of what the next run takes over,
+    PROJECT#next:…; what runs left never changes."""
     from winslow.address import text
     from winslow_tui.facade import filing, workspace_editing
 
@@ -236,7 +236,7 @@ def restore(
     ctx: typer.Context,
     project: Annotated[str, typer.Argument(metavar="PROJECT", show_default=False)],
 ) -> None:
-    """Drop what was changed with put and rm PROJECT#next:…: the next run takes over what was left to it."""
+    """Drop what was changed with put and rm PROJECT#next:…. The next run takes over what was left to it."""
     from winslow_tui.facade import workspace_editing
 
     used = client(ctx)

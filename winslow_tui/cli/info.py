@@ -9,7 +9,7 @@ from winslow_tui.cli.output import Format, put, put_json, put_table
 
 
 def info(ctx: typer.Context, output: OutputOption = Format.TABLE) -> None:
-    """Show the version and every setting with its origin; secrets are masked."""
+    """Show the version and every setting with its origin. Secrets are masked."""
     from importlib import metadata
 
     from winslow.config import state_folder, user_file

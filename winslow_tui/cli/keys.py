@@ -9,7 +9,7 @@ from winslow_tui.cli.output import Format, put_json, put_table
 
 
 def keys(ctx: typer.Context, output: OutputOption = Format.TABLE) -> None:
-    """List the keys of the full-screen program by their names in [keys] of the configuration file."""
+    """List the keys of the full-screen program. Their names are those in [keys] of the configuration file."""
     from winslow_tui.program.keymap import Keymap, written
     from winslow_tui.screens.contexts import contexts
 

@@ -38,7 +38,7 @@ def logs(
     ctx: typer.Context,
     project: ProjectArgument,
     run: Annotated[
-        int | None, typer.Argument(metavar="[RUN]", help="the run's number; default: the latest")
+        int | None, typer.Argument(metavar="RUN", help="the run's number; default: the latest")
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="go on until the run has ended")] = False,
     raw: Annotated[
@@ -49,7 +49,7 @@ def logs(
     attempt: Annotated[int | None, typer.Option("--attempt", help="default: the latest")] = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Show the log of a run together with Winslow's own events for it; with -o json one object a line."""
+    """Show the log of a run with Winslow's own events for it. With -o json one object a line."""
     from winslow.errors import UsageError
     from winslow_tui.logs import logview
 

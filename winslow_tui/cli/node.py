@@ -161,11 +161,11 @@ def local_files(
     ctx: typer.Context,
     project: Annotated[str, typer.Argument(help="its id, or how it begins", show_default=False)],
     run: Annotated[int, typer.Argument(metavar="RUN", help="the run's number", show_default=False)],
-    path: Annotated[str, typer.Argument(metavar="[PATH]", help="a folder or a file")] = "",
+    path: Annotated[str, typer.Argument(metavar="PATH", help="a folder or a file")] = "",
     area: Annotated[Area, typer.Option("--area", help="which of its directories")] = Area.WORKSPACE,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """List the files of a run that are on this machine's disk, as its stage sees them now."""
+    """List a run's files that are on this machine's disk. They are shown as its stage sees them now."""
     from winslow.placement import size_text
     from winslow_tui.facade.local_node import files
 
@@ -268,7 +268,7 @@ def label(
     ],
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Give a node labels, beside those of its own configuration, or take given ones away."""
+    """Give a node labels, or take given ones away. They stand beside those of its own configuration."""
     add = [each for each in labels if not each.endswith("-")]
     remove = [each[:-1] for each in labels if each.endswith("-")]
     found = client(ctx).node_wishes.label(node, add=add, remove=remove)

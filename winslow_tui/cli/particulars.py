@@ -40,7 +40,9 @@ def clone(
     ] = False,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Create a project with another's copy of the pipeline, environment, tags and people; prints its id."""
+    """Create a project like another, and print its id.
+
+    It has the same copy of the pipeline, environment, tags and people."""
     made = client(ctx).projects.clone(project, name, with_input=with_input)
     if output is Format.JSON:
         put_json({"id": made.id, "name": made.name})
@@ -55,7 +57,7 @@ def tag(
     tags: NamesArgument = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Add and remove tags (`project tag P drone old-`); without any, list them."""
+    """Add and remove tags (`project tag P drone old-`). Without any, list them."""
     from winslow_tui.facade.changes import signed
 
     used = client(ctx)
@@ -72,7 +74,7 @@ def participants(
     people: NamesArgument = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Add and remove people who take part (`project participants P ann bob-`); without any, list them."""
+    """Add and remove people who take part. `project participants P ann bob-`; without any, list them."""
     from winslow_tui.facade.changes import signed
 
     used = client(ctx)
@@ -98,7 +100,7 @@ def env(
     ] = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Set and take away environment for the runs to come; without any, list it with who set it."""
+    """Set and take away environment for the runs to come. Without any, list it with who set it."""
     from winslow_tui.facade.changes import assignments
     from winslow_tui.shown.projectlist import env_rows
 
@@ -133,7 +135,7 @@ def priority(
     ],
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Set whose runs nodes bid on first: those of the higher priority."""
+    """Set whose runs nodes bid on first. Those of the higher priority; 0 is usual."""
     changed = client(ctx).projects.prioritize(project, value)
     _told(changed, output, priority=changed.priority)
 
@@ -155,7 +157,7 @@ def archive(
     undo: Annotated[bool, typer.Option("--undo", help="take it back")] = False,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Put a project away: it is not listed and starts nothing; all its files stay."""
+    """Put a project away. It is not listed and starts nothing; all its files stay."""
     changed = client(ctx).projects.archive(project, archived=not undo)
     _told(changed, output, archived=changed.archived)
 
@@ -170,7 +172,7 @@ def retention(
     inherit: Annotated[bool, typer.Option("--inherit", help="as its pipeline says")] = False,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Say which runs keep their files when `winslow prune` is called; without options, show it."""
+    """Say which runs keep their files at `winslow prune`. Without options, show it."""
     from winslow.errors import UsageError
     from winslow.pipeline import Retention
     from winslow_tui.shown.projectlist import retention_of

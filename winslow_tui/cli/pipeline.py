@@ -22,7 +22,9 @@ from winslow_tui.cli.output import (
 
 app = typer.Typer(help="Pipeline definitions: check, apply, look at, edit, delete.", no_args_is_help=True)
 
-FileArgument = Annotated[str, typer.Argument(help="a YAML file; - for standard input", show_default=False)]
+FileArgument = Annotated[
+    str, typer.Argument(metavar="FILE", help="a YAML file; - for standard input", show_default=False)
+]
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="the pipeline's name", show_default=False)]
 
 
@@ -45,7 +47,7 @@ def read_definition(file: str) -> tuple[str, str]:
 
 @app.command()
 def check(file: FileArgument, output: OutputOption = Format.TABLE) -> None:
-    """Say everything that is wrong with a definition, without storing it."""
+    """Say everything that is wrong with a definition. Nothing is stored."""
     from winslow.pipeline import parse
 
     text, source = read_definition(file)
@@ -99,7 +101,7 @@ def show(
     ] = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Show a definition as it was written; with -o json as it is understood."""
+    """Show a definition as it was written. With -o json as it is understood."""
     if output is Format.JSON:
         found = client(ctx).pipelines.get(name, revision=revision)
         put_json({"head": plain(found.head), "definition": plain(found.definition)})
@@ -138,7 +140,7 @@ def diff(
     ] = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Show what two revisions differ in, or what a project's own copy has otherwise than a definition."""
+    """Show what two revisions, or a project's copy, differ in. A copy is compared with a definition."""
     if project is None:
         _diff_revisions(ctx, name, older, newer, output)
     else:
@@ -194,7 +196,7 @@ def _diff_copy(
 
 @app.command()
 def edit(ctx: typer.Context, name: NameArgument) -> None:
-    """Change a definition in your editor (VISUAL or EDITOR); it is checked and applied when the editor ends."""
+    """Change a definition in your editor (VISUAL or EDITOR). It is checked and applied when the editor ends."""
     from winslow_tui.cli.editor import edited
     from winslow_tui.facade.definition_editing import PipelineSubject
 

@@ -39,7 +39,7 @@ EnvOption = Annotated[
 @app.command()
 def create(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(help="what people call it", show_default=False)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="what people call it", show_default=False)],
     pipeline: Annotated[
         str, typer.Option("--pipeline", "-p", help="the definition to copy", show_default=False)
     ],
@@ -47,7 +47,7 @@ def create(
     env: EnvOption = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Create a project with its own copy of a pipeline; prints its id."""
+    """Create a project with its own copy of a pipeline. Prints its id."""
     made = client(ctx).projects.create(name, pipeline=pipeline, tags=tag or (), env=pairs(env or [], "--env"))
     if output is Format.JSON:
         put_json(plain(made))
@@ -114,7 +114,7 @@ def _listed(tags: object) -> str:
 
 @app.command()
 def show(ctx: typer.Context, project: ProjectArgument, output: OutputOption = Format.TABLE) -> None:
-    """Show a project: its stages with their states, its environment; with -o json its whole document."""
+    """Show a project: its stages with their states. With -o json its whole document."""
     from winslow.lifecycle import ProjectState
     from winslow.retention import rule
     from winslow.steering import way_on
@@ -176,7 +176,7 @@ def delete(
     project: ProjectArgument,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False,
 ) -> None:
-    """Delete a project with every file, log and record that belongs to it."""
+    """Delete a project with every file, log and record of it."""
     from winslow.errors import Refused, UsageError
 
     used = client(ctx)

@@ -22,7 +22,7 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="do not ask")]
 
 
 def edit(ctx: typer.Context, project: ProjectArgument) -> None:
-    """Change a project's own copy of its pipeline in your editor (VISUAL or EDITOR)."""
+    """Change a project's copy of its pipeline in your editor. That is what VISUAL or EDITOR says."""
     from winslow_tui.cli.editor import edited
     from winslow_tui.facade.definition_editing import CopySubject
 
@@ -34,7 +34,7 @@ def set_pipeline(
     ctx: typer.Context,
     project: ProjectArgument,
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="the pipeline to copy", show_default=False)
+        str | None, typer.Argument(metavar="NAME", help="the pipeline to copy", show_default=False)
     ] = None,
     file: Annotated[
         str | None, typer.Option("--file", metavar="FILE", help="a YAML file instead; - for standard input")
@@ -42,7 +42,7 @@ def set_pipeline(
     yes: YesOption = False,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Give a project another pipeline; shows first what that changes. What runs now is not changed."""
+    """Give a project another pipeline. It shows first what that changes; what runs now is not changed."""
     from winslow.errors import UsageError
     from winslow.pipeline import parse
     from winslow_tui.cli.pipeline import read_definition
@@ -65,7 +65,7 @@ def update_pipeline(
     yes: YesOption = False,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Take over the newest revision of the pipeline that the project's copy came from; shows first what changes."""
+    """Take over the newest revision of a project's pipeline. It shows first what changes."""
     used = client(ctx)
     seen = used.project(project)
     found = used.pipelines.get(seen.source)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from winslow.project import Project
     from winslow_tui.facade.pruning import PrunePlan
 
-RunsArgument = Annotated[list[int], typer.Argument(metavar="RUN...", min=1, show_default=False)]
+RunsArgument = Annotated[list[int], typer.Argument(metavar="RUN", min=1, show_default=False)]
 
 
 def pin(
@@ -44,13 +44,13 @@ def prune(
     runs: Annotated[
         list[int] | None,
         typer.Argument(
-            metavar="[RUN]...", min=1, help="default: what the project's rule lets go", show_default=False
+            metavar="RUN", min=1, help="default: what the project's rule lets go", show_default=False
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="only show what would go")] = False,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Remove the workspaces of runs to free space; their records, results, logs and lists of files stay."""
+    """Remove the workspaces of runs to free space. Their records, results, logs and lists of files stay."""
     from winslow.placement import size_text
 
     used = client(ctx)

@@ -29,7 +29,7 @@ class _ListFirst(TyperGroup):
 
 app = typer.Typer(
     cls=_ListFirst,
-    help="What comes next in a project: list (also `winslow queue PROJECT`), add, move, remove.",
+    help="What comes next in a project: list, add, move, remove. `winslow queue PROJECT` lists, too.",
     no_args_is_help=True,
 )
 
@@ -58,7 +58,7 @@ def add(
     *,
     changes: Changes,
 ) -> None:
-    """Put a run at the end of the queue; it starts after the active one, before the pipeline goes on."""
+    """Put a run at the end of the queue. It starts after the active one, before the pipeline goes on."""
     from winslow.steering import way_on
 
     changed = client(ctx).runs.enqueue(project, stage=stage, like=like, changes=changes, first=first)
@@ -88,7 +88,7 @@ def remove(
     project: ProjectArgument,
     items: Annotated[
         list[str],
-        typer.Argument(metavar="ITEM...", help="places in the list, or ids", show_default=False),
+        typer.Argument(metavar="ITEM", help="places in the list, or ids", show_default=False),
     ],
     output: OutputOption = Format.TABLE,
 ) -> None:

@@ -20,11 +20,11 @@ def runs(
     project: ProjectArgument,
     run: Annotated[
         int | None,
-        typer.Argument(metavar="[RUN]", min=1, help="all that is known of this one", show_default=False),
+        typer.Argument(metavar="RUN", min=1, help="all that is known of this one", show_default=False),
     ] = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Show a project's runs and what comes next; with a number every fact of that run."""
+    """Show a project's runs and what comes next. With a number every fact of that run."""
     if run is None:
         _list(client(ctx), project, output)
     else:
@@ -78,7 +78,7 @@ def diff(
     after: Annotated[int, typer.Argument(metavar="RUN", min=1, show_default=False)],
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Compare two runs: environment, stage, requirements, results, how they ended, and changed files."""
+    """Compare two runs. Environment, stage, requirements, results, how they ended, and changed files."""
     from dataclasses import asdict
 
     found = client(ctx).runs.diff(project, before, after)

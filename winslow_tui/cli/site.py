@@ -29,7 +29,7 @@ def up(
     runtime: RuntimeOption = RuntimeName.AUTO,
     ready_file: Annotated[Path | None, typer.Option("--ready-file", help="written when all is ready")] = None,
 ) -> None:
-    """Run a whole site on this machine in the foreground: broker, store and agents, on loopback only."""
+    """Run a whole site on this machine in the foreground. Broker, store and agents, on loopback only."""
     from winslow_tui.cli.up import up as run
 
     run(directory=dir_, agents=agents, runtime=runtime.value, ready_file=ready_file)
@@ -40,7 +40,7 @@ def demo(
     headless: Annotated[bool, typer.Option("--headless", help="no live view")] = False,
     runtime: RuntimeOption = RuntimeName.AUTO,
 ) -> None:
-    """Run the traffic example on real video, on a site of its own with two agents."""
+    """Run the traffic example on a site of its own. On real video, with two agents."""
     from winslow_tui.cli.demo import demo as run
 
     run(directory=dir_, headless=headless, runtime=runtime.value)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def watch(
     ctx: typer.Context,
     filter_: Annotated[
-        str, typer.Argument(metavar="[FILTER]", help="an MQTT filter below winslow/SITE/")
+        str, typer.Argument(metavar="FILTER", help="an MQTT filter below winslow/SITE/")
     ] = "#",
     count: Annotated[
         int | None, typer.Option("--count", "-n", min=1, help="end after so many messages")
@@ -26,7 +26,9 @@ def watch(
         bool, typer.Option("--events", help="what happens on the site, each thing once, instead of messages")
     ] = False,
 ) -> None:
-    """Print the messages under a filter as JSON lines until ctrl+c: topic, whether retained, payload.
+    """Print the messages under a filter as JSON lines until ctrl+c.
+
+    Each has its topic, whether it is retained, and its payload.
 
     With --events what `winslow activity` would tell later: what the broker loses comes from the store.
     """

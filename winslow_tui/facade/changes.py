@@ -58,20 +58,21 @@ def requirements(
     `gpus=0` or `gpus=none` asks for none. Raises UsageError naming `where` it was written, the key, the nearest valid
     one, and what is wrong with a value."""
     own = {"cpus": cpus, "memory": memory, "gpus": gpus}
-    given = [f"{key}={value}" for key, value in own.items() if value is not None]
+    given = [(text, f"{where} {text}") for text in texts]
+    given += [(f"{key}={value}", f"--{key} {value}") for key, value in own.items() if value is not None]
     found: dict[str, JsonValue] = {}
     seen: set[str] = set()
-    for text in (*texts, *given):
+    for text, source in given:
         key, equals, value = text.partition("=")
         key, value = key.strip(), value.strip()
         if not equals or not key:
-            raise UsageError(f"{where} {text}: write KEY=VALUE", hint=_valid())
+            raise UsageError(f"{source}: write KEY=VALUE", hint=_valid())
         if key not in requirement_keys():
-            raise UsageError(f"{where} {text}: there is no requirement '{key}'{_nearest(key)}", hint=_valid())
+            raise UsageError(f"{source}: there is no requirement '{key}'{_nearest(key)}", hint=_valid())
         if key in seen:
             raise UsageError(f"the requirement '{key}' is given twice")
         seen.add(key)
-        _put(found, key, value, where)
+        _put(found, key, value, source)
     if found.get("gpus", {}) is None and any(key.startswith("gpus.") for key in seen):
         raise UsageError("no GPUs are asked for, and what they must be like")
     return found
@@ -92,14 +93,14 @@ def _told(value: JsonValue) -> str:
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _put(found: dict[str, JsonValue], key: str, value: str, where: str) -> None:
+def _put(found: dict[str, JsonValue], key: str, value: str, source: str) -> None:
     top, _, below = key.partition(".")
     if key == "gpus":
         if value in ("0", "none"):
             found["gpus"] = None
             return
         below = "count"
-    data: JsonValue = _value(key, top, below, value, where)
+    data: JsonValue = _value(key, top, below, value, source)
     if not below:
         found[top] = data
         return
@@ -110,7 +111,7 @@ def _put(found: dict[str, JsonValue], key: str, value: str, where: str) -> None:
     found[top] = {**held, below: data}
 
 
-def _value(key: str, top: str, below: str, text: str, where: str) -> JsonValue:
+def _value(key: str, top: str, below: str, text: str, source: str) -> JsonValue:
     """The value as a document holds it: sizes as they were written, numbers as numbers."""
     written: JsonValue = [each for each in text.split(",") if each] if key == "tags" else text
     data: JsonValue = {below: written} if below else written
@@ -118,7 +119,7 @@ def _value(key: str, top: str, below: str, text: str, where: str) -> JsonValue:
         checked = Requirements.model_validate({top: data})
     except ValidationError as error:
         said = "; ".join(fault.message for fault in explain(error, Requirements))
-        raise UsageError(f"{where} {key}={text}: {said}") from None
+        raise UsageError(f"{source}: {said}") from None
     model = checked.gpus if below else checked
     name = below or top
     value = getattr(model, name)

@@ -390,14 +390,23 @@ def _download(place: Place) -> Download:
 
 def _make_folders(root: Path, relative: str) -> None:
     path = root
-    path.mkdir(parents=True, exist_ok=True)
+    _make_folder(path, parents=True)
     for part in relative.split("/") if relative else ():
         path = path / part
         if path.is_symlink():
             raise Refused(
                 f"{path} is a link: nothing is written through it", hint="fetch into another folder"
             )
-        path.mkdir(exist_ok=True)
+        _make_folder(path)
+
+
+def _make_folder(path: Path, *, parents: bool = False) -> None:
+    try:
+        path.mkdir(parents=parents, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise Refused(
+            f"{path}: a file is in the way of this folder", hint="fetch into another folder"
+        ) from None
 
 
 # -- removing

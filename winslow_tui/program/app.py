@@ -79,6 +79,7 @@ class WinslowApp(App[None], inherit_bindings=False):
         ),
         Binding("q", "leave", "back, quit", show=False, id="leave"),
         Binding("ctrl+q", "quit", "quit", show=False, id="quit"),
+        Binding("ctrl+c", "tell_the_way_out", show=False),
         Binding("m", "mouse", "mouse on, off", show=False, id="mouse"),
         Binding("ctrl+t", "next_theme", "colours", show=False, id="theme"),
         Binding("ctrl+r", "refresh_all", "refresh", show=False, id="refresh"),
@@ -440,6 +441,12 @@ class WinslowApp(App[None], inherit_bindings=False):
             self.pop_screen()
         else:
             self.exit()
+
+    def action_tell_the_way_out(self) -> None:
+        """Programs that are left by ctrl+c are many; here it may have been meant for what runs somewhere."""
+        self.told(
+            f"{self.keymap.told('leave')} goes back and leaves, {self.keymap.told('quit')} leaves at once"
+        )
 
     def action_next_theme(self) -> None:
         names = [theme.name for theme in THEMES]

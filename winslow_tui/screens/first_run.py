@@ -56,7 +56,8 @@ class FirstRun(Screen[None]):
     def draw_frame(self) -> None:
         """Say what is missing now, and what is wrong with the file; the app looks whether there is one."""
         broker, store = self.winslow.config.settings.broker.url, self.winslow.config.settings.store.url
-        missing = " and ".join(name for name, url in (("broker", broker), ("store", store)) if not url)
+        names = [name for name, url in (("broker", broker), ("store", store)) if not url]
+        missing = " and ".join(names) + (" are" if len(names) > 1 else " is") if names else ""
         self.query_one("#welcome").set_class(bool(missing), "shown")
         file = _from_home(self.winslow.config.path or user_file())
         self.query_one("#how", Static).update(Content(terminal_text.block(_how(missing, file))))
@@ -75,7 +76,7 @@ def _from_home(path: Path) -> str:
 def _how(missing: str, file: str) -> str:
     return f"""Winslow runs a team's long computations on the workstations it has.
 
-Nothing says yet where your site's {missing} is.
+Nothing says yet where your site's {missing}.
 Start a site here, in another terminal, then leave with q and come back:
    winslow up
    export WINSLOW_CONFIG=~/.local/share/winslow/site/config.toml

@@ -13,6 +13,7 @@ from textual.widgets import Static
 
 from broker import topics
 from winslow.node import Presence
+from winslow_tui.facade.changes import signed, words
 from winslow_tui.program import filtering, noderows, sorting, verbs
 from winslow_tui.program.noderows import NodeRow
 from winslow_tui.program.sitemodel import Changes
@@ -50,16 +51,14 @@ def label(app: WinslowApp, keys: Sequence[str]) -> None:
     """Add and remove labels."""
 
     def send(values: Mapping[str, str]) -> None:
-        words = values["labels"].split()
+        wanted = signed(words(values["labels"]))
         for key in keys:
-            app.client.node_wishes.label(
-                key,
-                add=[word for word in words if not word.endswith("-")],
-                remove=[word[:-1] for word in words if word.endswith("-")],
-            )
+            app.client.node_wishes.label(key, add=wanted.add, remove=wanted.remove)
 
+    states = [app.site.nodes[key] for key in keys if key in app.site.nodes]
+    held = " ".join(dict.fromkeys(label for state in states for label in state.labels)) or "none"
     field = Field("labels", "labels", required=True, placeholder="new ones, and old- to remove one")
-    app.push_screen(Form(f"Labels of {', '.join(keys)}", [field], send))
+    app.push_screen(Form(f"Labels of {', '.join(keys)}, now {held}", [field], send))
 
 
 @verb("forget", "node", "forget for good")

@@ -47,7 +47,7 @@ class Sight:
 
 class Page(ModalScreen[None]):
     """See the module. Whatever the text holds is shown as it stands; long lines are scrolled to. `look`, called in a
-    thread, says what it is by now; `whole` opens more than is shown in the person's pager."""
+    thread, says what it is by now; `whole` opens more than is shown in the person's pager; `sentences` are wrapped."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "close", "close"),
@@ -60,6 +60,7 @@ class Page(ModalScreen[None]):
                  overflow: auto; border-subtitle-color: $dim; }
     Page #page-title { color: $primary; text-style: bold; width: auto; height: auto; margin-bottom: 1; }
     Page #page-text { width: auto; height: auto; }
+    Page #page-text.sentences { width: 100%; }
     Page #page-picture { margin-top: 1; display: none; }
     """
 
@@ -70,8 +71,10 @@ class Page(ModalScreen[None]):
         look: Callable[[], str | Sight],
         *,
         whole: Callable[[], None] | None = None,
+        sentences: bool = False,
     ) -> None:
         super().__init__()
+        self._sentences = sentences
         self._look = look
         self._looking = False
         self._seen = 0.0  # by the app's clock
@@ -83,7 +86,9 @@ class Page(ModalScreen[None]):
     def compose(self) -> Iterable[Widget]:
         with Sheet(id="page"):
             yield Static(self._title, id="page-title", markup=False)
-            yield Static(self._text, id="page-text", markup=False)
+            yield Static(
+                self._text, id="page-text", markup=False, classes="sentences" if self._sentences else ""
+            )
             yield PictureView(id="page-picture")
 
     def on_mount(self) -> None:
@@ -150,10 +155,15 @@ def _sight(found: str | Sight) -> Sight:
 
 
 def open_page(
-    app: WinslowApp, title: str, look: Callable[[], str], *, whole: Callable[[], None] | None = None
+    app: WinslowApp,
+    title: str,
+    look: Callable[[], str],
+    *,
+    whole: Callable[[], None] | None = None,
+    sentences: bool = False,
 ) -> None:
     """Show on a page what `look` says, which is called in a thread."""
-    app.do(look, lambda text: app.push_screen(Page(title, text, look, whole=whole)))
+    app.do(look, lambda text: app.push_screen(Page(title, text, look, whole=whole, sentences=sentences)))
 
 
 def aligned(rows: Sequence[Sequence[str]], *, widest: int = 40) -> str:

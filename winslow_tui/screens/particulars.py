@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from winslow.definition_diff import pipeline_changes
 from winslow.errors import UsageError
 from winslow.project import Project
-from winslow_tui.facade.changes import assignments, words
+from winslow_tui.facade.changes import assignments, signed, words
 from winslow_tui.facade.definition_editing import CopySubject
 from winslow_tui.facade.definitions import Definition
 from winslow_tui.program.verbs import verb
@@ -46,13 +46,9 @@ def people(app: WinslowApp, keys: Sequence[str]) -> None:
     """Who takes part."""
 
     def send(values: Mapping[str, str]) -> None:
-        words = values["people"].split()
+        wanted = signed(words(values["people"]))
         for key in keys:
-            app.client.projects.participate(
-                key,
-                add=[word for word in words if not word.endswith("-")],
-                remove=[word[:-1] for word in words if word.endswith("-")],
-            )
+            app.client.projects.participate(key, add=wanted.add, remove=wanted.remove)
 
     field = Field("people", "people", required=True, placeholder="new ones, and name- to remove one")
     app.push_screen(Form(f"People of {', '.join(keys)}", [field], send))
@@ -143,7 +139,7 @@ def explain(app: WinslowApp, keys: Sequence[str]) -> None:
             parts += [aligned(answers)] if answers else []
         return "\n\n".join(parts)
 
-    open_page(app, f"{keys[0]}: why", look)
+    open_page(app, f"{keys[0]}: why", look, sentences=True)
 
 
 # -- its own copy of the pipeline

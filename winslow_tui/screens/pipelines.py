@@ -28,6 +28,7 @@ from winslow_tui.screens.base import SiteScreen
 from winslow_tui.screens.form import Field, Form, Question
 from winslow_tui.screens.page import Page
 from winslow_tui.shown.definition_view import text_diff
+from winslow_tui.shown.wording import time_shown
 from winslow_tui.widgets.sheet import Sheet
 from winslow_tui.widgets.table import Cell, Column, VirtualTable
 from winslow_tui.widgets.yamltext import compared, highlighted
@@ -247,7 +248,7 @@ class PipelinesScreen(SiteScreen):
         def work() -> Content:
             if what == "history":
                 lines = [
-                    f"revision {head.revision:<4} {head.by:<12} {head.updated}"
+                    f"rev {head.revision:<3} {time_shown(head.updated)}  {head.by}"
                     for head in client.pipelines.history(name)
                 ]
                 return Content(terminal_text.block("\n".join(lines)))

@@ -20,6 +20,7 @@ from winslow.errors import NotFound, WinslowError
 from winslow.lifecycle import ProjectState, state_of
 from winslow.project import Project, Run
 from winslow_tui.program import filetree, verbs
+from winslow_tui.program.keymap import rebind
 from winslow_tui.program.projectrows import duration
 from winslow_tui.program.sitemodel import Changes
 from winslow_tui.program.sorting import Sorting
@@ -70,9 +71,15 @@ def logs(app: WinslowApp, keys: Sequence[str]) -> None:
 
 
 class Banner(Static, can_focus=True):
-    """What a project asks a person for; enter opens the form."""
+    """What a project asks a person for; enter opens the form, and going down goes to the runs."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "screen.verb('project', 'answer')", "answer")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "screen.verb('project', 'answer')", "answer"),
+        Binding("j,down", "screen.to_runs", "down", show=False, id="down"),
+    ]
+
+    def on_mount(self) -> None:
+        rebind(self)
 
 
 class ProjectScreen(SiteScreen):
@@ -321,6 +328,9 @@ class ProjectScreen(SiteScreen):
             self.query_one(Browser).refresh_files()
             self.query_one("#entries").focus()
         self.draw_frame()
+
+    def action_to_runs(self) -> None:
+        self.focus_body()
 
     def action_run(self, by: int) -> None:
         self.runs.action_move(-by)

@@ -56,7 +56,7 @@ class ProjectsScreen(SiteScreen):
         ),
     ]
     DEFAULT_CSS = """
-    ProjectsScreen #reason { padding: 0 1; height: 1; color: $dim; }
+    ProjectsScreen #reason { padding: 0 1; height: 1; color: $dim; text-wrap: nowrap; text-overflow: ellipsis; }
     """
 
     def body(self) -> Iterable[Widget]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from winslow.project import PauseReason, Project
+from winslow_tui.facade.changes import signed, words
 from winslow_tui.program.verbs import verb
 from winslow_tui.screens.files import addresses
 from winslow_tui.screens.form import Field, Form, Question
@@ -23,7 +24,11 @@ def new_project(app: WinslowApp, _keys: Sequence[str]) -> None:
 
     def ask(names: list[str]) -> None:
         if not names:
-            app.told("there is no pipeline yet", hint="winslow pipeline apply FILE", bad=True)
+            app.told(
+                "a project is made of a pipeline, and there is none yet",
+                hint=f"{app.keymap.told('apply')} applies a pipeline's file",
+                bad=True,
+            )
             return
         fields = (
             Field("name", "name", required=True, placeholder="what people call it"),
@@ -33,7 +38,7 @@ def new_project(app: WinslowApp, _keys: Sequence[str]) -> None:
 
         def send(values: Mapping[str, str]) -> Project:
             return app.client.projects.create(
-                values["name"], pipeline=values["pipeline"], tags=values["tags"].split()
+                values["name"], pipeline=values["pipeline"], tags=words(values["tags"])
             )
 
         app.push_screen(
@@ -118,13 +123,14 @@ def tags(app: WinslowApp, keys: Sequence[str]) -> None:
     """Add and remove tags."""
 
     def send(values: Mapping[str, str]) -> None:
-        add = [word for word in values["tags"].split() if not word.endswith("-")]
-        remove = [word[:-1] for word in values["tags"].split() if word.endswith("-")]
+        wanted = signed(words(values["tags"]))
         for key in keys:
-            app.client.projects.tag(key, add=add, remove=remove)
+            app.client.projects.tag(key, add=wanted.add, remove=wanted.remove)
 
+    rows = [app.site.projects[key] for key in keys if key in app.site.projects]
+    held = " ".join(dict.fromkeys(tag for row in rows for tag in row.summary.tags)) or "none"
     field = Field("tags", "tags", required=True, placeholder="new ones, and old- to remove one")
-    app.push_screen(Form(f"Tags of {_named(keys)}", [field], send))
+    app.push_screen(Form(f"Tags of {_named(keys)}, now {held}", [field], send))
 
 
 @verb("rename", "project", "rename")
