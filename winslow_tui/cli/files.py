@@ -212,8 +212,9 @@ def move(
     source: Annotated[str, typer.Argument(metavar="ADDRESS", show_default=False)],
     target: Annotated[str, typer.Argument(metavar="ADDRESS", show_default=False)],
 ) -> None:
-    """Give a file or a folder of res:…, PROJECT:input/… or PROJECT#next:… another name or, where the second address
-    ends in /, another folder. Nothing passes through this machine: the store makes copies and removes the old ones."""
+    """Give a file or a folder another name. It is one of res:…, PROJECT:input/… or PROJECT#next:…; where the second
+    address ends in / it goes into that folder. Nothing passes through this machine: the store makes copies and removes
+    the old ones."""
     from winslow.address import text
     from winslow_tui.facade import moving
 
