@@ -50,6 +50,7 @@ MEASURED_SECONDS = 60
 AGENTS = 2
 PATIENCE = 900.0  # seconds for any one thing
 CHECKED = "traffic-checked"
+DRAWN = "trajectories.png"
 LOOP = """\
 import sys, cv2
 source, target, times = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -183,11 +184,19 @@ class Photographer:
 
     async def over(self) -> None:
         """What is shown of a project whose runs have ended."""
+        from winslow_tui.widgets.browser import Browser
+
         await self.until(lambda: len(self.app.site.projects) == len(self.story.ids), "all projects")
         self.app.open_project(self.story.ids["cyclist"])
         await self.reads("#4", "succeeded")
         await self.press("space", "j", "j", "space", "c")
         await self.picture("compare", "env CONFIDENCE", "result detections", height=26)
+        await self.press("escape", "2", "j", "enter")
+        await self.reads("output/", DRAWN)
+        self.app.screen.query_one(Browser).table.put_cursor(f"{self.story.ids['cyclist']}:output/{DRAWN}")
+        await self.picture("files", "summary.json", "workspace of detect", height=22)
+        await self.press("enter")
+        await self.picture("preview", "PNG", "pixels", height=36)
         await self.press("escape", "escape")
         self.app.open_project(self.story.ids["Old bridge"])
         await self.reads("no run yet")
@@ -260,6 +269,7 @@ def lengthen(clip: Path, target: Path, times: int, env: Mapping[str, str]) -> No
 def main() -> None:
     """See the module."""
     os.environ |= {"LOGNAME": PERSON, "TEXTUAL_ANIMATIONS": "none"}
+    os.environ |= {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
     for name in ("NO_COLOR", "SSH_CONNECTION", "WINSLOW_CONFIG"):
         os.environ.pop(name, None)
     materials = demo.fetch_materials(say)
