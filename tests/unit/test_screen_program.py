@@ -46,6 +46,27 @@ async def test_down_goes_from_what_is_asked_to_the_runs(tmp_path: Path) -> None:
         await anna.until(lambda: anna.app.screen.query_one("#runs").has_focus)
 
 
+async def test_what_is_archived_is_not_listed_until_it_is_asked_for(tmp_path: Path) -> None:
+    async with at(tmp_path) as anna:
+        table = anna.app.screen.query_one(VirtualTable)
+        await anna.press("colon")
+        await anna.type("archive")
+        await anna.press("enter")
+        await anna.until(lambda: "b10-night-d2aa" not in table.keys)
+        await anna.reads("archived", "state:archived shows")
+        await anna.press("slash")
+        await anna.type("state:archived")
+        await anna.press("enter")
+        await anna.until(lambda: list(table.keys) == ["b10-night-d2aa"])
+        await anna.reads("· archived")
+        await anna.press("colon")
+        await anna.type("unarchive")
+        await anna.press("enter")
+        await anna.reads("no project passes the filter")
+        await anna.press("escape")
+        await anna.until(lambda: "b10-night-d2aa" in table.keys)
+
+
 async def test_ctrl_c_tells_how_the_program_is_left(tmp_path: Path) -> None:
     async with at(tmp_path) as anna:
         await anna.press("ctrl+c")

@@ -70,6 +70,32 @@ def test_a_filter(text: str, holds: bool) -> None:
     assert wanted.holds(FIELDS) is holds
 
 
+@pytest.mark.parametrize(
+    ("text", "asks"),
+    [
+        ("state:archived", True),
+        ("ulm state:arch", True),
+        ("!state:archived", False),
+        ("archived", False),
+        ("", False),
+    ],
+)
+def test_a_filter_asks_for_a_state_by_its_field_alone(text: str, asks: bool) -> None:
+    assert filtering.parse(text, fields=("state",)).names("state", "archived") is asks
+
+
+def test_what_is_archived_is_counted_as_nothing_else_and_comes_last() -> None:
+    site = SiteModel(clock=lambda: 0.0)
+    put_away = summary("old-abcd", "failed", archived=True)
+    site.apply(News(projects={"old-abcd": put_away, "ulm-abcd": summary("ulm-abcd", "succeeded")}))
+    assert (site.counts["failed"], site.counts["archived"]) == (0, 1)
+    assert site.order == ["ulm-abcd", "old-abcd"]
+    assert site.projects["old-abcd"].fields()["state"] == ("archived",)
+    site.apply(News(projects={"old-abcd": summary("old-abcd", "failed")}))
+    assert (site.counts["failed"], site.counts["archived"]) == (1, 0)
+    assert site.order == ["old-abcd", "ulm-abcd"]
+
+
 @given(st.text(max_size=40))
 def test_a_filter_and_its_opposite_share_nothing(text: str) -> None:
     words = [word for word in text.split() if not word.startswith("!")][:1]

@@ -38,6 +38,13 @@ class Filter:
         """Whether something with these texts by field passes."""
         return all(each.holds(fields) for each in self.conditions)
 
+    def names(self, field: str, value: str) -> bool:
+        """Whether it asks for just that value of a field, or the beginning of it."""
+        return any(
+            each.field == field and not each.inverted and value.startswith(each.value)
+            for each in self.conditions
+        )
+
 
 def parse(text: str, *, fields: Iterable[str]) -> Filter:
     """Read a filter; a `field:` that is none of `fields` is a word like any other."""

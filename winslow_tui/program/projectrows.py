@@ -24,6 +24,7 @@ COLUMNS = (
 )
 FIELDS = ("tag", "state", "node", "author", "stage", "name")
 _URGENCY = ("needs you", "failed", "waiting", "running", "paused", "new", "succeeded")
+ARCHIVED = "archived"
 BAR = 10
 _PHASES = {
     Phase.PULL: "fetches its image",
@@ -49,6 +50,11 @@ class ProjectRow:
         """The run a row tells of: one that a node has, else one that waits."""
         runs = self.summary.active
         return next((run for run in runs if run.state is not RunState.QUEUED), runs[0] if runs else None)
+
+    @property
+    def state(self) -> str:
+        """The project's state, `ARCHIVED` whatever that is where it was put away."""
+        return ARCHIVED if self.summary.archived else self.summary.state
 
     @property
     def stage(self) -> str:
@@ -84,7 +90,7 @@ class ProjectRow:
         return {
             "name": (self.summary.name, self.summary.id),
             "tag": self.summary.tags,
-            "state": (self.summary.state,),
+            "state": (self.state,),
             "node": (run.node,) if run and run.node else (),
             "stage": (run.stage,) if run else (),
             "author": (self.summary.author,),
@@ -93,7 +99,7 @@ class ProjectRow:
     @cached_property
     def urgency(self) -> tuple[int, float, str]:
         """The order of the list: what needs a person first, then what changed last."""
-        state = self.summary.state
+        state = self.state
         place = _URGENCY.index(state) if state in _URGENCY else len(_URGENCY)
         changed = _time(self.summary.updated)
         return place, -changed.timestamp() if changed else 0.0, self.summary.id
@@ -101,8 +107,8 @@ class ProjectRow:
     def cells(self, *, now: float, wall: datetime) -> tuple[Cell, ...]:
         """As `COLUMNS`. `now` is monotonic, `wall` only for ages."""
         summary, run = self.summary, self.active
-        told = f"{glyph(summary.state)} {terminal_text.line(summary.state)}"
-        state = Cell(told, state=style_of(summary.state))
+        told = f"{glyph(self.state)} {terminal_text.line(self.state)}"
+        state = Cell(told, state=style_of(self.state))
         age = now - self.heard if self.heard is not None else _age(summary.updated, wall)
         return (
             Cell(terminal_text.line(summary.id)),

@@ -109,14 +109,14 @@ class SiteModel:
             if place < len(self._order) and self._order[place] == old.urgency:
                 del self._order[place]
         if old is not None:
-            self.counts[old.summary.state] -= 1
+            self.counts[old.state] -= 1
         if summary is None:
             return old is not None
-        self.counts[summary.state] += 1
         heard = old.heard if old else None
         if old is not None and old.summary.state != summary.state:
             heard = self._clock()
         row = self.projects[project] = ProjectRow(summary, self._progress_of(summary), heard)
+        self.counts[row.state] += 1
         self.fields[project] = row.fields()
         if move:
             insort(self._order, row.urgency)

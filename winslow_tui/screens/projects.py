@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 from winslow import terminal_text
 from winslow_tui.program import filtering, projectrows, sorting, verbs
-from winslow_tui.program.projectrows import ProjectRow
+from winslow_tui.program.projectrows import ARCHIVED, ProjectRow
 from winslow_tui.program.sitemodel import Changes
 from winslow_tui.program.verbs import Kind
 from winslow_tui.screens import particulars as _particulars  # noqa: F401  adds its verbs
@@ -25,7 +25,7 @@ from winslow_tui.widgets.table import Cell, VirtualTable
 NOT_KNOWN = "no project is known yet"
 _VALUES: Mapping[str, Callable[[Mapping[str, ProjectRow], str], Any]] = {
     "PROJECT": lambda rows, key: key,
-    "STATE": lambda rows, key: rows[key].summary.state,
+    "STATE": lambda rows, key: rows[key].state,
     "STAGE": lambda rows, key: rows[key].stage,
     "NODE": lambda rows, key: rows[key].node,
     "PROGRESS": lambda rows, key: rows[key].percent,
@@ -106,6 +106,8 @@ class ProjectsScreen(SiteScreen):
     def _arrange(self) -> None:
         wanted = filtering.parse(self.filter_text, fields=projectrows.FIELDS)
         order, rows, fields = self.site.order, self.site.projects, self.site.fields
+        if not wanted.names("state", ARCHIVED):
+            order = [key for key in order if rows[key].state != ARCHIVED]
         if wanted.conditions:
             order = [key for key in order if wanted.holds(fields[key])]
         if self.sorting.column:
@@ -113,7 +115,9 @@ class ProjectsScreen(SiteScreen):
         servers = (self.site.broker.up, self.site.store.up)
         none = self._none_yet if True in servers else "" if None in servers else NOT_KNOWN
         back = self.winslow.keymap.told("back")
-        self.table.empty = none if not rows else f"no project passes the filter: {back} shows all"
+        self.table.empty = (
+            none if not (rows and wanted.conditions) else f"no project passes the filter: {back} shows all"
+        )
         self.table.sorting = self.sorting
         self.table.show(order)
         self.table.refresh_line(0)

@@ -145,7 +145,13 @@ def rename(app: WinslowApp, keys: Sequence[str]) -> None:
 @verb("archive", "project", "archive", bulk=True)
 def archive(app: WinslowApp, keys: Sequence[str]) -> None:
     """Put away."""
-    app.do(lambda: [app.client.projects.archive(key) for key in keys], lambda _: app.told("archived"))
+    app.do(
+        lambda: [app.client.projects.archive(key) for key in keys],
+        lambda _: app.told(
+            "archived",
+            hint=f"{app.keymap.told('filter')} state:archived shows what is; :unarchive takes it back",
+        ),
+    )
 
 
 @verb("delete", "project", "delete", key="D")
