@@ -67,6 +67,28 @@ async def test_what_is_archived_is_not_listed_until_it_is_asked_for(tmp_path: Pa
         await anna.until(lambda: "b10-night-d2aa" in table.keys)
 
 
+async def test_what_cannot_be_sent_or_fetched_is_said_in_the_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "taken").write_text("mine")
+    monkeypatch.chdir(tmp_path)
+    async with at(tmp_path) as anna:
+        await anna.press("3")
+        await anna.reads("what all projects share")
+        await anna.press("u")
+        await anna.until(lambda: isinstance(anna.app.screen, Form))
+        await anna.type("none")
+        await anna.press("enter")
+        await anna.reads("there is no file or folder none on this machine")
+        await anna.press("escape", "d")
+        await anna.until(lambda: isinstance(anna.app.screen, Form))
+        await anna.press("ctrl+u")
+        await anna.type("taken")
+        await anna.press("enter")
+        await anna.reads("taken is a file: name a folder")
+        assert not anna.app.transfers.all
+
+
 async def test_ctrl_c_tells_how_the_program_is_left(tmp_path: Path) -> None:
     async with at(tmp_path) as anna:
         await anna.press("ctrl+c")

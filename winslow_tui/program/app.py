@@ -250,9 +250,10 @@ class WinslowApp(App[None], inherit_bindings=False):
         over = {each.id for each in list(found.all.values()) if each.state.over}
         for each in (found.all[key] for key in sorted(over - self._transfers_over) if key in found.all):
             if each.state is State.FAILED:
+                local = each.errand.local
                 self.told(
-                    f"{each.errand.local}: {each.problem}",
-                    hint=f"{self.keymap.told('transfers')} shows it; {self.keymap.told('go-on')} goes on with it",
+                    each.problem if local in each.problem else f"{local}: {each.problem}",
+                    hint=f"{self.keymap.told('transfers')} shows it, {self.keymap.told('go-on')} there goes on with it",
                     bad=True,
                 )
             elif each.state is State.DONE:

@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
 from winslow import address, terminal_text
-from winslow.errors import WinslowError
+from winslow.errors import NotFound, Refused, WinslowError
 from winslow.placement import size_text
 from winslow_tui.facade import filing, livefiles, moving, workspace_editing
 from winslow_tui.facade.filing import File
@@ -84,7 +84,10 @@ def upload(app: WinslowApp, keys: Sequence[str]) -> None:
         where = address.parse(values["to"])
         if where.place != "next":
             filing.check_sendable(where)
-        return app.transfers.send(values["file"].strip().strip("'\""), values["to"])
+        local = Path(values["file"].strip().strip("'\"")).expanduser()
+        if not local.exists():
+            raise NotFound(f"there is no file or folder {local} on this machine")
+        return app.transfers.send(str(local), values["to"])
 
     fields = (
         Field(
@@ -111,6 +114,9 @@ def download(app: WinslowApp, keys: Sequence[str]) -> None:
     """Fetch what is marked into a folder here."""
 
     def send(values: Mapping[str, str]) -> None:
+        into = Path(values["to"]).expanduser()
+        if into.exists() and not into.is_dir():
+            raise Refused(f"{into} is a file: name a folder")
         for key in keys:
             app.transfers.fetch(key, values["to"])
 
@@ -189,7 +195,7 @@ def link(app: WinslowApp, keys: Sequence[str]) -> None:
         project = app.client.project(where.project) if where.project else None
         found = [file for file in filing.find(app.client.store, where, project, deep=False) if file.key]
         if not found:
-            raise WinslowError(f"{keys[0]}: only a file that is in the store has a link")
+            raise WinslowError(f"there is no link to {keys[0]}, only to a file that is in the store")
         return app.client.store.presigned_get(found[0].key, seconds=LINK_SECONDS)
 
     def done(url: str) -> None:
