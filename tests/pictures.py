@@ -174,7 +174,7 @@ class Photographer:
         await self.picture("project", "following", "frame", "#4", "running")
         await self.press("4")
         await self.until(self.measured, f"{MEASURED_SECONDS} s of curves")
-        await self.picture("metrics", "most heard", height=26)
+        await self.picture("metrics", "at most", height=26)
         await self.press("escape")
         await self.until(lambda: self.percent(truck) >= SEEN_PERCENT, f"{SEEN_PERCENT} % of the long video")
         await self.picture("projects", "needs you", "failed", "running", "waiting", height=16)
@@ -206,8 +206,8 @@ class Photographer:
 
     def measured(self) -> bool:
         """Whether the curves go back far enough."""
-        found = re.search(r"the curves are of (?:(\d+) s|\d+h)", self.sees())
-        return found is not None and (not found[1] or int(found[1]) >= MEASURED_SECONDS)
+        found = re.search(r"over (?:(\d+) min\b ?)?(?:(\d+) s\b)?", self.sees())
+        return found is not None and 60 * int(found[1] or 0) + int(found[2] or 0) >= MEASURED_SECONDS
 
     def percent(self, project: str) -> float:
         """How far a project's run is."""

@@ -60,7 +60,7 @@ SCREENS: Mapping[str, Picture] = {
         (),
         ("b10-night-d2aa", "? needs you", "✗ failed", "◐ waiting", "● running", "set THRESHOLD"),
     ),
-    "project-log": Picture("ProjectScreen, log", PROJECT, ("frame 28800/36000", "✗ oom", "queue clean")),
+    "project-log": Picture("ProjectScreen, log", PROJECT, ("frame 28800/36000", "✗ oom", "queue  clean")),
     "project-log-read": Picture(
         "ProjectScreen, log", (*PROJECT, "enter", "g"), ("loading model v8", "of 83")
     ),
@@ -82,7 +82,7 @@ SCREENS: Mapping[str, Picture] = {
         ("env CONF", "0.35 (pipeline)"),
     ),
     "project-metrics": Picture(
-        "ProjectScreen, metrics", (*PROJECT, "4"), ("1.9 of 2 cores", "of 4 GiB", "most heard")
+        "ProjectScreen, metrics", (*PROJECT, "4"), ("1.9 of 2 cores", "of 4 GiB", "at most")
     ),
     "project-asks": Picture(
         "ProjectScreen, log", ("enter",), ("? stage 'clean' needs THRESHOLD: enter answers",)
@@ -114,7 +114,9 @@ SCREENS: Mapping[str, Picture] = {
         ("tracks.png", "120 × 72 pixels", "8 bits each of red, green, blue"),
     ),
     "activity": Picture("ActivityScreen", ("5",), ("is to take nothing new", "pipeline traffic")),
-    "transfers": Picture("TransfersScreen", ("T",), ("42%", "north.mp4", "no room is left", "stopped")),
+    "transfers": Picture(
+        "TransfersScreen", ("T", "j", "j"), ("42%", "north.mp4", "no room is left", "stopped")
+    ),
     "transfers-none": Picture("TransfersScreen", ("T",), ("nothing is on its way",)),
     "first-run": Picture("FirstRun", (), ("winslow up", "~/.config/winslow/config.toml", "q leaves")),
     "help": Picture("Help", ("question_mark",), ("Project", ":queue", "what comes next")),
@@ -192,7 +194,7 @@ PLACES: Mapping[str, tuple[tuple[str, ...], Mapping[str, Picture]]] = {
             "compare": Picture("Form of pipelines.compare", ("c",), ("Compare traffic",)),
             "compared": Picture("Page of pipelines.compare", ("c", *"ulm", "enter"), ("ulm-crossing-7k2f",)),
             "delete": Picture("Question of pipelines.delete", ("D",), ("Delete pipeline traffic",)),
-            "history": Picture("PipelinesScreen", ("h",), ("rev 1 ",), ("h",)),
+            "history": Picture("PipelinesScreen", ("h",), ("REVISION", "APPLIED"), ("h",)),
         },
     ),
 }

@@ -86,7 +86,7 @@ async def test_hints_help_and_texts_follow_what_was_chosen(tmp_path: Path) -> No
     async with app.run_test(size=(140, 40), notifications=True) as pilot:
         anna = Person(pilot, site)
         await anna.until(lambda: len(app.site.projects) == len(site.summaries))
-        await anna.reads("f5 start", "^n Nodes", "f1 help")
+        await anna.reads("f5 start", "ctrl+n Nodes", "f1 help")
         await anna.press("s")
         assert not isinstance(app.screen, Form)
         before = anna.sees()
@@ -133,4 +133,4 @@ def test_the_command_lists_names_and_where_keys_come_from(
     assert "s, f5" in lines["start"]
     assert str(file) in lines["start"]
     assert lines["down"].split()[1:3] == ["j,", "down"]
-    assert lines["abort"].split()[1:3] == ["abort", "file"]
+    assert "stop what runs or waits" in lines["abort"] and "file" in lines["abort"].split()

@@ -83,15 +83,15 @@ def test_the_newest_and_the_most_are_told_in_words(run: Run) -> None:
     usage.add(sample(2, cpus=0.25, memory=GIB, gpus=(gpu.model_copy(update={"percent": 12.0}),)))
     rows = {name: words for name, _, words in usage.rows(run, 10)}
     assert rows["cpu"] == "0.2 of 2 cores" and rows["memory"] == "1 GiB of 4 GiB"
-    assert rows["gpu 0"] == "12 %, 19 GiB of 24 GiB, 71 °C" and rows["processes"] == "7"
-    assert rows["disk read"] == "1.9M/s" and rows["net out"] == "0/s"
-    told = usage.peaks()
-    assert "1.8 cores" in told and "3 GiB of memory" in told and "gpu 0 88 %" in told
+    assert rows["gpu 0"] == "12%, 19 GiB of 24 GiB, 71 °C" and rows["processes"] == "7"
+    assert rows["disk read"] == "1.9 MiB/s" and rows["net out"] == "0 B/s"
+    told = dict(usage.peaks())
+    assert (told["cpu"], told["memory"], told["gpu 0"]) == ("1.8 cores", "3 GiB", "88%")
 
 
 def test_what_is_recorded_of_an_attempt_is_told(run: Run) -> None:
     attempt = Attempt(k=1, claim="c", node="ws1", node_uuid="u", peak=Peak(memory=3 * GIB, cpus=1.5))
-    assert recorded(run, attempt) == ["3 GiB of memory (75 % of its 4 GiB)", "1.5 of 2 cores"]
+    assert recorded(run, attempt) == [("cpu", "1.5 of 2 cores"), ("memory", "3 GiB, 75% of its 4 GiB")]
     assert recorded(run, Attempt(k=1, claim="c", node="ws1", node_uuid="u")) == []
 
 
@@ -126,8 +126,8 @@ async def test_the_tab_shows_samples_as_they_come_and_peaks_of_what_has_ended(tm
                 topics.Stats(project=ULM, run=3, attempt=1), sample(2.0 * at, cpus=0.4 * at, gpus=(busy,))
             )
         await until("1.6 of 2 cores")
-        assert "80 %, 2 GiB of 24 GiB" in shown() and "gpu 0 80 %" in shown()
-        assert "1 GiB of 4 GiB" in shown() and "most heard" in shown()
+        assert "80%, 2 GiB of 24 GiB" in shown() and "gpu 0       80%" in shown()
+        assert "1 GiB of 4 GiB" in shown() and "at most" in shown()
         await pilot.press("[")
-        await until("3 GiB of memory")
+        await until("as its node recorded it")
         assert "curves are drawn while it runs" in shown() and "no sample" not in shown()

@@ -236,7 +236,7 @@ def test_a_nodes_row_has_each_gpus_load_memory_and_temperature() -> None:
     assert (shown["GPU"], shown["GPU MEM"], shown["°C"]) == ("88% 88%", "19G 512M", "71 -")
     bare = NodeRow(screens.node("ws1"), screens.sample(4)).cells()
     shown = {column.label: cell.text for column, cell in zip(noderows.COLUMNS, bare, strict=True)}
-    assert (shown["GPU"], shown["GPU MEM"], shown["°C"]) == ("-", "", "")
+    assert (shown["GPU"], shown["GPU MEM"], shown["°C"]) == ("-", "-", "-")
 
 
 # -- the site as it is known

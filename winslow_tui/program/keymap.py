@@ -152,7 +152,7 @@ def key_of(text: str) -> str:
 def displayed(key: str) -> str:
     """A key of Textual's as people read it."""
     *modifiers, name = key.split("+")
-    return "".join("^" if each == "ctrl" else f"{each}+" for each in modifiers) + format_key(name)
+    return "".join(f"{each}+" for each in modifiers) + format_key(name)
 
 
 def written(key: str) -> str:

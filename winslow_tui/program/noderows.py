@@ -9,7 +9,7 @@ from winslow import terminal_text
 from winslow.metrics import HistoryPoint, NodeHistory, NodeSample
 from winslow.node import ActiveRun, Hardware, NodeState, Presence, Reservation
 from winslow.placement import size_text
-from winslow_tui.program.projectrows import bar, duration
+from winslow_tui.program.projectrows import PHASES, bar, duration
 from winslow_tui.shown import wording
 from winslow_tui.widgets.table import Cell, Column
 
@@ -21,7 +21,7 @@ COLUMNS = (
     Column("GPU", 7, grow=1, rank=5),
     Column("GPU MEM", 7, grow=1, rank=1),
     Column("°C", 5, rank=0),
-    Column("NET", 13, rank=3),
+    Column("NET", 11, rank=3),
     Column("DISK", 11, rank=2),
     Column("RUNS", 19, grow=3, rank=5),
     Column("AGE", 5, align="right", rank=2),
@@ -75,10 +75,12 @@ class NodeRow:
             if memory is not None
             else Cell("-", dim=True),
             Cell(" ".join(f"{gpu.percent:.0f}%" for gpu in gpus) or "-"),
-            Cell(" ".join(rate(gpu.memory) for gpu in gpus), dim=True),
-            Cell(" ".join("-" if gpu.temperature is None else f"{gpu.temperature:.0f}" for gpu in gpus)),
-            Cell(f"↓{rate(point.net_in)} ↑{rate(point.net_out)}" if point else "", dim=True),
-            Cell(f"r{rate(point.disk_read)} w{rate(point.disk_write)}" if point else "", dim=True),
+            Cell(" ".join(rate(gpu.memory) for gpu in gpus) or "-", dim=True),
+            Cell(
+                " ".join("-" if gpu.temperature is None else f"{gpu.temperature:.0f}" for gpu in gpus) or "-"
+            ),
+            Cell(f"↓{rate(point.net_in):>4} ↑{rate(point.net_out):>4}" if point else "-", dim=True),
+            Cell(f"r{rate(point.disk_read):>4} w{rate(point.disk_write):>4}" if point else "-", dim=True),
             Cell(terminal_text.line(runs or state.note), dim=not runs),
             Cell(_age(self.age), dim=True),
             _skew(state.skew),
@@ -95,16 +97,21 @@ def rate(value: float) -> str:
     return "0" if value < 1 else f"{value:.0f}"
 
 
+def persecond(value: float) -> str:
+    """Bytes per second where there is room: `0 B/s`, `3.4 MiB/s`."""
+    return f"{size_text(int(value))}/s"
+
+
 def _age(age: float | None) -> str:
     if age is None:
-        return ""
+        return "-"
     return f"{age:.0f}s" if age < 100 else duration(age)
 
 
 def _skew(skew: int | None) -> Cell:
     """A clock that is off stands out; also without colours, where it alone is not dimmed."""
     if skew is None or abs(skew) < wording.CLOCK_OFF:
-        return Cell(wording.skew_told(skew) if skew is not None else "", dim=True)
+        return Cell(wording.skew_told(skew) if skew is not None else "-", dim=True)
     return Cell(wording.skew_told(skew), state=FULL)
 
 
@@ -124,16 +131,16 @@ def facts(state: NodeState) -> list[tuple[str, str]]:
         ("clock", wording.clock_told(state.skew) if state.skew is not None else ""),
         ("version", state.version),
         ("runtime", ", ".join(state.runtime)),
-        ("cores", f"{free.cpus:g} of {hardware.cpus:g} free  {hardware.cpu_model}"),
+        ("cores", " · ".join(filter(None, (f"{free.cpus:g} of {hardware.cpus:g} free", hardware.cpu_model)))),
         ("memory", f"{size_text(free.memory)} of {size_text(hardware.memory)} free"),
         ("disk", f"{size_text(free.disk)} of {size_text(hardware.disk)} free"),
         ("cache", size_text(state.cached) if state.cached is not None else ""),
         ("labels", ", ".join(state.labels)),
-        ("kept for", f"{hold.project} #{hold.run}" if hold else ""),
+        ("kept for", f"{hold.project}#{hold.run}" if hold else ""),
         ("note", state.note),
     ]
     told += [
-        (f"gpu {place}", f"{gpu.name} {size_text(gpu.memory)}") for place, gpu in enumerate(hardware.gpus)
+        (f"gpu {place}", f"{gpu.name} · {size_text(gpu.memory)}") for place, gpu in enumerate(hardware.gpus)
     ]
     told += [("runs", _held(run, reserved, hardware)) for run, reserved in state.held()]
     return [(name, terminal_text.line(value)) for name, value in told if value]
@@ -141,12 +148,13 @@ def facts(state: NodeState) -> list[tuple[str, str]]:
 
 def _held(run: ActiveRun, reserved: Reservation | None, hardware: Hardware) -> str:
     """An attempt, and what is set aside for it."""
-    words = [" ".join(filter(None, (run.project, f"#{run.run}", run.stage, run.phase)))]
+    words = [" ".join(filter(None, (f"{run.project}#{run.run}", run.stage)))]
+    words += [PHASES.get(run.phase, run.phase)] if run.phase else []
     if reserved is not None:
         words += [wording.counted(reserved.cpus, "core"), size_text(reserved.memory)]
         if places := hardware.places(reserved.gpus):
             words.append(f"gpu {', '.join(map(str, places))}")
-    return "  ".join(words)
+    return " · ".join(words)
 
 
 def gpus(sample: NodeSample) -> list[tuple[str, str]]:
@@ -154,8 +162,13 @@ def gpus(sample: NodeSample) -> list[tuple[str, str]]:
     return [
         (
             f"gpu {place}",
-            f"{gpu.percent:.0f} %  {size_text(gpu.memory)} of {size_text(gpu.memory_total)}"
-            + (f"  {gpu.temperature:.0f} °C" if gpu.temperature is not None else ""),
+            " · ".join(
+                [
+                    f"{gpu.percent:.0f}%",
+                    f"{size_text(gpu.memory)} of {size_text(gpu.memory_total)}",
+                    *([f"{gpu.temperature:.0f} °C"] if gpu.temperature is not None else []),
+                ]
+            ),
         )
         for place, gpu in enumerate(sample.gpus)
     ]
@@ -175,16 +188,16 @@ def curves(history: NodeHistory, width: int) -> list[tuple[str, str, str]]:
     most_disk = max((max(each.disk_read, each.disk_write) for each in points), default=1.0) or 1.0
     memory = [float(each.memory) for each in points]
     shown = [
-        of("cpu", [each.cpu for each in points], 100.0, f"{last.cpu:.0f} %"),
+        of("cpu", [each.cpu for each in points], 100.0, f"{last.cpu:.0f}%"),
         of("memory", memory, float(history.memory_total or max(memory) or 1), size_text(last.memory)),
-        of("net in", [each.net_in for each in points], most_net, f"{rate(last.net_in)}/s"),
-        of("net out", [each.net_out for each in points], most_net, f"{rate(last.net_out)}/s"),
-        of("disk read", [each.disk_read for each in points], most_disk, f"{rate(last.disk_read)}/s"),
-        of("disk write", [each.disk_write for each in points], most_disk, f"{rate(last.disk_write)}/s"),
+        of("net in", [each.net_in for each in points], most_net, persecond(last.net_in)),
+        of("net out", [each.net_out for each in points], most_net, persecond(last.net_out)),
+        of("disk read", [each.disk_read for each in points], most_disk, persecond(last.disk_read)),
+        of("disk write", [each.disk_write for each in points], most_disk, persecond(last.disk_write)),
     ]
     for place in range(len(last.gpus)):
         values = [each.gpus[place] if place < len(each.gpus) else 0.0 for each in points]
-        shown.append(of(f"gpu {place}", values, 100.0, f"{last.gpus[place]:.0f} %"))
+        shown.append(of(f"gpu {place}", values, 100.0, f"{last.gpus[place]:.0f}%"))
     return shown
 
 
@@ -202,7 +215,7 @@ def core_curves(history: NodeHistory, width: int) -> list[list[tuple[str, str, s
         (
             f"{place:<{_NAME}}",
             curve([float(each) for each in levels], drawn, top=100.0),
-            f"{levels[-1] if levels else 0:>3} %",
+            f"{levels[-1] if levels else 0:>4}%",
         )
         for place, levels in enumerate(cores)
     ]

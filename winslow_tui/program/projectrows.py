@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -26,7 +27,7 @@ FIELDS = ("tag", "state", "node", "author", "stage", "name")
 _URGENCY = ("needs you", "failed", "waiting", "running", "paused", "new", "succeeded")
 ARCHIVED = "archived"
 BAR = 10
-_PHASES = {
+PHASES: Mapping[str, str] = {
     Phase.PULL: "fetches its image",
     Phase.FETCH: "fetches files",
     Phase.RUN: "running",
@@ -125,7 +126,7 @@ class ProjectRow:
             return Cell(terminal_text.line(self.why), dim=True)
         percent = self.percent
         if percent is None:
-            return Cell(_PHASES[self.progress.phase] if self.progress else run.state.value.lower(), dim=True)
+            return Cell(PHASES[self.progress.phase] if self.progress else run.state.value.lower(), dim=True)
         return Cell(bar(percent), state=style_of("running"))
 
 

@@ -10,7 +10,7 @@ from winslow.metrics import ContainerSample, UsagePoint
 from winslow.placement import size_text
 from winslow.project import Attempt, Run
 from winslow.usage import Usage, merged, point_of
-from winslow_tui.program.noderows import curve, rate
+from winslow_tui.program.noderows import curve, persecond
 from winslow_tui.shown.wording import counted
 
 MOST_POINTS = 128  # more than a screen has columns for, and twice what an agent keeps
@@ -52,7 +52,7 @@ class RunUsage:
             return name, curve(fit(values, width), width, top=top), words
 
         def rated(name: str, values: Sequence[float], most: float, now: float) -> tuple[str, str, str]:
-            return row(name, values, most, f"{rate(now)}/s")
+            return row(name, values, most, persecond(now))
 
         points, of_cores = self.life.points, f" of {counted(cores, 'core')}"
         found = [
@@ -68,38 +68,37 @@ class RunUsage:
             values = [each.gpus[place] if place < len(each.gpus) else 0.0 for each in points]
             memory = f", {size_text(gpu.memory)} of {size_text(gpu.memory_total)}" if gpu.memory_total else ""
             heat = f", {gpu.temperature:.0f} °C" if gpu.temperature is not None else ""
-            found.append(row(f"gpu {place}", values, 100.0, f"{gpu.percent:.0f} %{memory}{heat}"))
+            found.append(row(f"gpu {place}", values, 100.0, f"{gpu.percent:.0f}%{memory}{heat}"))
         return found
 
-    def peaks(self) -> list[str]:
-        """The most that was heard, in words."""
+    def peaks(self) -> list[tuple[str, str]]:
+        """The most that was heard: name, and in words."""
         most = self.most
         if most is None:
             return []
-        told = [f"{most.cpus:.1f} cores", f"{size_text(most.memory)} of memory"]
-        told += (
-            [f"disk {rate(most.read_rate)}/s read, {rate(most.write_rate)}/s written"]
-            if most.read_rate or most.write_rate
-            else []
-        )
-        told += (
-            [f"net {rate(most.net_in)}/s in, {rate(most.net_out)}/s out"]
-            if most.net_in or most.net_out
-            else []
-        )
-        told += [f"gpu {place} {percent:.0f} %" for place, percent in enumerate(most.gpus)]
-        return told
+        rates = {
+            "disk read": most.read_rate,
+            "disk write": most.write_rate,
+            "net in": most.net_in,
+            "net out": most.net_out,
+        }
+        return [
+            ("cpu", f"{most.cpus:.1f} cores"),
+            ("memory", size_text(most.memory)),
+            *((name, persecond(value)) for name, value in rates.items() if value),
+            *((f"gpu {place}", f"{percent:.0f}%") for place, percent in enumerate(most.gpus)),
+        ]
 
 
-def recorded(run: Run, attempt: Attempt) -> list[str]:
-    """What the project's document keeps of an attempt's use, in words."""
+def recorded(run: Run, attempt: Attempt) -> list[tuple[str, str]]:
+    """What the project's document keeps of an attempt's use: name, and in words."""
     peak, requires = attempt.peak, run.stage.requires
     told = []
-    if peak.memory:
-        share = f" ({100 * peak.memory / requires.memory:.0f} % of its {size_text(requires.memory)})"
-        told.append(f"{size_text(peak.memory)} of memory{share if requires.memory else ''}")
     if peak.cpus:
-        told.append(f"{peak.cpus:g} of {counted(requires.cpus, 'core')}")
+        told.append(("cpu", f"{peak.cpus:g} of {counted(requires.cpus, 'core')}"))
+    if peak.memory:
+        share = f", {100 * peak.memory / requires.memory:.0f}% of its {size_text(requires.memory)}"
+        told.append(("memory", f"{size_text(peak.memory)}{share if requires.memory else ''}"))
     return told
 
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 KEPT = 20_000  # entries; older ones: `winslow activity`
 COLUMNS = (
-    Column("WHEN", 15, rank=9),
+    Column("WHEN", 19, rank=9),
     Column("WHO", 8, grow=1, rank=6),
-    Column("WHAT ABOUT", 14, grow=2, rank=7),
+    Column("WHAT ABOUT", 16, grow=2, rank=7),
     Column("WHAT", 24, grow=6, rank=8),
 )
 FIELDS = ("by", "kind", "about", "project", "node", "pipeline")
@@ -103,7 +103,7 @@ class ActivityScreen(SiteScreen):
     def _row(self, key: str) -> tuple[Cell, ...]:
         entry = self._by_key[key]
         return (
-            Cell(entry.time.astimezone().strftime("%d %b %H:%M:%S"), dim=True),
+            Cell(entry.time.astimezone().strftime("%Y-%m-%d %H:%M:%S"), dim=True),
             Cell(terminal_text.line(entry.by)),
             Cell(terminal_text.line(_about(entry))),
             Cell(terminal_text.line(entry.text)),

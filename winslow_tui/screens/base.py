@@ -262,9 +262,9 @@ class SiteScreen(Screen[None], inherit_bindings=False):
             return
         keys = self.things(kind)
         if kind != "site" and not keys:
-            self.winslow.told(f"nothing is chosen to {verb.words}")
+            self.winslow.told(f"nothing is chosen to {verb.name}")
         elif len(keys) > 1 and not verb.bulk:
-            self.winslow.told(f"{verb.words}: one at a time, please; {len(keys)} are marked", bad=True)
+            self.winslow.told(f"{verb.name}: one at a time, please; {len(keys)} are marked", bad=True)
         else:
             verb.do(self.winslow, keys)
 
@@ -372,13 +372,13 @@ def _trouble(site: SiteModel, now: float, config: Path | None, unread: str) -> s
     if not told:
         return ""
     told += [unread] if unread else []
-    again = "it goes on by itself" + (f", also when {config} is changed" if config else "")
     if broker.up is False and not (site.projects or site.nodes):
-        again = f"nothing is known yet; {again}"
+        told.append("nothing is known yet")
     elif broker.up is False:
         shown = "nodes and progress are" if store.up else "what is shown is"
-        again = f"{shown} {duration(now - broker.since)} old; {again}"
-    return "\n".join([*told, again])
+        told.append(f"{shown} {duration(now - broker.since)} old")
+    told.append("it goes on by itself" + (f", also when {config} is changed" if config else ""))
+    return "\n".join(told)
 
 
 def _server(name: str, server: Server, now: float) -> tuple[Part, ...]:

@@ -21,6 +21,8 @@ from winslow_tui.program.keymap import HasKeymap, Keymap
 from winslow_tui.program.verbs import Kind
 from winslow_tui.widgets.entry import Entry
 
+AROUND = 9
+"""Lines of the screen above and below the choices: what is typed, the frame, and some of what lies below."""
 VIEW_NAMES = ("projects", "nodes", "files", "pipelines", "activity")
 
 
@@ -59,9 +61,10 @@ class CommandLine(ModalScreen[str | None]):
     ]
     DEFAULT_CSS = """
     CommandLine { align: center top; background: $background 0%; }
-    CommandLine #command { width: 60; max-width: 95%; height: auto; margin-top: 2; background: $surface;
+    CommandLine #command { width: 74; max-width: 95%; height: auto; margin-top: 2; background: $surface;
                            border: round $primary; }
-    CommandLine OptionList { height: auto; max-height: 14; border: none; background: $surface; padding: 0; }
+    CommandLine OptionList { height: auto; border: none; background: $surface; padding: 0; }
+    CommandLine OptionList > .option-list--option { padding: 0 1; }
     """
 
     def __init__(self, kinds: Sequence[Kind], active: Iterable[ActiveBinding] = ()) -> None:
@@ -86,6 +89,10 @@ class CommandLine(ModalScreen[str | None]):
     def on_mount(self) -> None:
         self._offer("")
         self.query_one(Entry).focus()
+
+    def on_resize(self) -> None:
+        """As many choices as the screen has room for, below which its last lines can still be seen."""
+        self.query_one(OptionList).styles.max_height = max(3, self.app.size.height - AROUND)
 
     @property
     def _keymap(self) -> Keymap:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.widget import Widget
+from textual.widgets import Static
 
 from winslow import address, terminal_text
 from winslow.errors import NotFound, Refused, WinslowError
@@ -19,6 +21,7 @@ from winslow_tui.facade.filing import File
 from winslow_tui.facade.moving import Move
 from winslow_tui.program import filtering, sorting, verbs
 from winslow_tui.program.completion import Addresses, Paths
+from winslow_tui.program.noderows import rate
 from winslow_tui.program.projectrows import bar
 from winslow_tui.program.transfers import State, Transfer
 from winslow_tui.program.unfinished import Direction
@@ -74,7 +77,7 @@ def browser(app: WinslowApp) -> Browser | None:
     return found.first() if found else None
 
 
-@verb("upload", "file", "upload", key="u", hint="upload", bulk=True, also=("put",))
+@verb("upload", "file", "send a file or folder here", key="u", hint="upload", bulk=True, also=("put",))
 def upload(app: WinslowApp, keys: Sequence[str]) -> None:
     """Send a file or a folder into the folder where the cursor is, whatever is marked."""
     view = browser(app)
@@ -109,7 +112,16 @@ def upload(app: WinslowApp, keys: Sequence[str]) -> None:
     )
 
 
-@verb("download", "file", "download", key="d", hint="download", bulk=True, changes=False, also=("get",))
+@verb(
+    "download",
+    "file",
+    "fetch what is marked",
+    key="d",
+    hint="download",
+    bulk=True,
+    changes=False,
+    also=("get",),
+)
 def download(app: WinslowApp, keys: Sequence[str]) -> None:
     """Fetch what is marked into a folder here."""
 
@@ -132,7 +144,9 @@ def download(app: WinslowApp, keys: Sequence[str]) -> None:
     )
 
 
-@verb("remove", "file", "remove", key="D", hint="remove", spare=True, bulk=True, also=("rm",))
+@verb(
+    "remove", "file", "remove files and folders", key="D", hint="remove", spare=True, bulk=True, also=("rm",)
+)
 def remove(app: WinslowApp, keys: Sequence[str]) -> None:
     """Remove from the resources, a project's input, or what the next run takes over."""
     if RESOURCES in keys:
@@ -260,24 +274,27 @@ class TransfersScreen(SiteScreen):
     AUTO_FOCUS = "#body"
     remembered = "transfers"
     COLUMNS = (
-        Column("", 1, rank=9),
         Column("STATE", 9, rank=8),
-        Column("PROGRESS", 15, rank=7),
-        Column("RATE", 10, align="right", rank=5),
+        Column("PROGRESS", 10, rank=7),
+        Column("RATE", 6, align="right", rank=5),
         Column("LEFT", 7, align="right", rank=4),
-        Column("WHAT", 30, grow=4, rank=9),
+        Column("FILE", 27, grow=4, rank=9),
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x", "stop", "stop", id="stop"),
         Binding("r", "again", "go on", id="go-on"),
         Binding("D", "forget", "forget", id="forget"),
         Binding("slash", "filter", "filter", key_display="/", id="filter"),
-        *sorting.bindings({"S": "STATE", "P": "PROGRESS", "R": "RATE", "L": "LEFT", "W": "WHAT"}),
+        *sorting.bindings({"S": "STATE", "P": "PROGRESS", "R": "RATE", "L": "LEFT", "N": "FILE"}),
     ]
+    DEFAULT_CSS = """
+    TransfersScreen #detail { padding: 0 1; height: 2; color: $dim; }
+    """
     _version = -1  # of the transfers that is drawn
 
     def body(self) -> Iterable[Widget]:
         yield VirtualTable(self.COLUMNS, self._row, id="body")
+        yield Static(id="detail", markup=False)
 
     @property
     def table(self) -> VirtualTable:
@@ -292,6 +309,20 @@ class TransfersScreen(SiteScreen):
             self._version = found.version
             self.filtered()
             self.table.refresh()
+            self._tell()
+
+    @on(VirtualTable.Moved)
+    def _tell(self) -> None:
+        """The one under the cursor in full, which the table may have no room for."""
+        transfer = self.winslow.transfers.all.get(self.table.current or "")
+        told = ""
+        if transfer is not None:
+            errand = transfer.errand
+            sign = "→" if errand.direction is Direction.SEND else "←"
+            size = f"{size_text(transfer.done)} of {size_text(transfer.total)}" if transfer.total else ""
+            lines = (f"{errand.local} {sign} {errand.remote}", transfer.problem or size)
+            told = "\n".join(map(terminal_text.line, lines))
+        self.query_one("#detail", Static).update(Content(told))
 
     def caught_up(self) -> None:
         self.filtered()
@@ -316,7 +347,7 @@ class TransfersScreen(SiteScreen):
                     "PROGRESS": lambda key: found[key].percent,
                     "RATE": lambda key: found[key].rate if not found[key].state.over else None,
                     "LEFT": lambda key: found[key].left if not found[key].state.over else None,
-                    "WHAT": lambda key: _what(found[key]),
+                    "FILE": lambda key: _what(found[key]),
                 },
             )
         )
@@ -328,16 +359,12 @@ class TransfersScreen(SiteScreen):
             return None
         sign, style = _STATES[transfer.state]
         left = transfer.left if not transfer.state.over else None
-        what = _what(transfer)
-        if transfer.problem:
-            what = f"{transfer.problem} · {what}"
         return (
-            Cell(sign, state=style),
-            Cell(transfer.state.value, state=style),
-            Cell(bar(transfer.percent), state=style),
-            Cell(f"{size_text(int(transfer.rate))}/s" if transfer.rate and not transfer.state.over else ""),
+            Cell(f"{sign} {transfer.state.value}", state=style),
+            Cell(bar(transfer.percent, 5), state=style),
+            Cell(f"{rate(transfer.rate)}/s" if transfer.rate and not transfer.state.over else ""),
             Cell(time_left(left) if left is not None else ""),
-            Cell(terminal_text.line(what)),
+            Cell(terminal_text.line(_what(transfer))),
         )
 
     def _chosen(self) -> list[Transfer]:
@@ -363,5 +390,4 @@ class TransfersScreen(SiteScreen):
 def _what(transfer: Transfer) -> str:
     """From where, and whither."""
     errand, sends = transfer.errand, transfer.errand.direction is Direction.SEND
-    local = Path(errand.local).name if sends else errand.local
-    return f"{local} {'→' if sends else '←'} {errand.remote}"
+    return f"{Path(errand.local).name or errand.local} {'→' if sends else '←'} {errand.remote}"

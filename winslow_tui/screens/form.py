@@ -114,7 +114,7 @@ class Form(Asking):
     Form #form-title { text-style: bold; color: $primary; height: auto; margin-bottom: 1; }
     Form #fields { height: auto; max-height: 60vh; scrollbar-size-vertical: 1; }
     Form .field { height: auto; }
-    Form .label { width: 24; height: auto; padding-right: 1; color: $foreground; }
+    Form .label { width: 24; height: auto; color: $foreground; }
     Form .label.changed { color: $accent; }
     Form .field:focus-within .label { text-style: bold; }
     Form Entry { width: 1fr; }

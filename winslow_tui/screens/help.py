@@ -76,7 +76,7 @@ class Help(ModalScreen[None]):
                     (
                         " ".join(keys.get(each.action, ())),
                         f":{each.name}",
-                        each.words if each.words != each.name else "",
+                        each.words,
                     )
                     for each in sorted(verbs.of(kind), key=lambda each: (not each.shown, not each.key))
                 ],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from winslow.placement import size_text
 from winslow.run_diff import RunDiff
 from winslow_tui.facade.pruning import PrunePlan
+from winslow_tui.program import runrows
 from winslow_tui.program.verbs import verb
 from winslow_tui.screens.form import Question
 from winslow_tui.screens.page import aligned, open_page
@@ -50,10 +51,15 @@ def compare(app: WinslowApp, keys: Sequence[str]) -> None:
 def difference(found: RunDiff, before: int, after: int) -> str:
     """A comparison as a page."""
     values, files = runfacts.diff_rows(found), runfacts.file_rows(found)
-    parts = [aligned([("", f"#{before}", f"#{after}"), *values])] if values else []
+    told = [(name, _told(name, one), _told(name, other)) for name, one, other in values]
+    parts = [aligned([("WHAT", f"#{before}", f"#{after}"), *told])] if told else []
     if files:
         parts.append(aligned([("FILE", "CHANGE", f"#{before}", f"#{after}"), *files]))
     return "\n\n".join(parts) or "nothing differs"
+
+
+def _told(name: str, value: str) -> str:
+    return runrows.state_told(value) if name == "state" and value else value or "-"
 
 
 @verb("pin", "run", "pin, unpin", key="P", bulk=True, also=("unpin",))

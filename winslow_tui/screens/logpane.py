@@ -211,6 +211,10 @@ class LogPane(Vertical):
     def draw_below(self) -> None:
         """Tell where in the log the screen is, and what comes."""
         view, feed, shown = self.view, self._feed, self._shown
+        empty = "no output" if shown is not None and shown.ended else "no output yet"
+        if empty != view.empty:
+            view.empty = empty
+            view.refresh()
         below = self.query_one("#below", Line)
         if feed is None or shown is None:
             below.show([])

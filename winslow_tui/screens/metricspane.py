@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
@@ -12,16 +13,17 @@ from broker import topics
 from winslow import terminal_text
 from winslow.metrics import ContainerSample
 from winslow.project import Attempt, Run
-from winslow_tui.program.projectrows import duration
 from winslow_tui.program.runmetrics import RunUsage, recorded
 from winslow_tui.program.sitewatch import Stream
+from winslow_tui.shown.wording import lasting
+from winslow_tui.widgets.facts import named
 from winslow_tui.widgets.sheet import Sheet
 
 if TYPE_CHECKING:
     from winslow_tui.program.app import WinslowApp
 
 DRAW_SECONDS = 1.0
-_NAME = 11
+_NAME = 12
 _LEAST_CURVE = 8
 
 
@@ -104,30 +106,34 @@ class MetricsPane(Sheet):
         if attempt is None:
             return Content("it waits for a node: nothing is used yet")
         width = max(30, self.size.width - 3)
-        rows = self._usage.rows(run, 1)
-        words = max((len(text) for _, _, text in rows), default=0)
-        rows = self._usage.rows(run, max(_LEAST_CURVE, width - _NAME - words - 2))
-        curves = [
-            Content.assemble(f"{name:<{_NAME}}", (curve, "$primary"), f"  {terminal_text.line(text)}\n")
-            for name, curve, text in rows
-        ]
-        lines: list[str] = []
-        if rows:
-            lines += ["", f"the curves are of {_span(self._usage.seconds)}"]
-            lines += [_hanging("most heard", self._usage.peaks())]
+        parts = [*self._curves(run, width)]
+        if parts:
+            parts.append(_under("at most", self._usage.peaks(), width))
         elif not run.state.ended:
-            lines += ["no sample has come yet"]
-        kept = recorded(run, attempt)
-        if kept:
-            lines += [_hanging("most used", kept)]
-        if run.state.ended and not rows:
-            lines += ["" if kept else "what it used was not recorded", "curves are drawn while it runs"]
-        return Content("").join([*curves, Content(terminal_text.block("\n".join(lines)))])
+            parts.append(Content("no sample has come yet"))
+        if kept := recorded(run, attempt):
+            parts.append(_under("at most, as its node recorded it", kept, width))
+        if run.state.ended and not parts[1:]:
+            parts += [] if kept else [Content("what it used was not recorded")]
+            parts.append(Content.styled("curves are drawn while it runs", "$dim"))
+        return Content("\n\n").join(parts)
+
+    def _curves(self, run: Run, width: int) -> Iterable[Content]:
+        """All of them, under how long a time they are of."""
+        rows = self._usage.rows(run, 1)
+        if not rows:
+            return
+        words = max(len(text) for _, _, text in rows)
+        drawn = self._usage.rows(run, max(_LEAST_CURVE, width - _NAME - words - 2))
+        lines = [
+            Content.assemble(
+                (f"{name:<{_NAME}}", "$dim"), (curve, "$primary"), f"  {terminal_text.line(text):>{words}}"
+            )
+            for name, curve, text in drawn
+        ]
+        head = Content.styled(f"over {lasting(round(self._usage.seconds))}", "bold")
+        yield Content("\n").join([head, *lines])
 
 
-def _hanging(name: str, facts: list[str]) -> str:
-    return "\n".join(f"{name if not place else '':<{_NAME}}{fact}" for place, fact in enumerate(facts))
-
-
-def _span(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else duration(seconds)
+def _under(head: str, rows: Iterable[tuple[str, str]], width: int) -> Content:
+    return Content("\n").join([Content.styled(head, "bold"), named(rows, width, indent=_NAME)])

@@ -46,7 +46,9 @@ def drain(app: WinslowApp, keys: Sequence[str]) -> None:
     app.do(work, app.told)
 
 
-@verb("label", "node", "labels", key="t", hint="labels", spare=True, bulk=True, also=("labels",))
+@verb(
+    "label", "node", "add or remove labels", key="t", hint="labels", spare=True, bulk=True, also=("labels",)
+)
 def label(app: WinslowApp, keys: Sequence[str]) -> None:
     """Add and remove labels."""
 
@@ -209,8 +211,10 @@ class NodeScreen(SiteScreen):
         if history is not None:
             width = max(10, min(120, self.size.width - 34))
             told.append(_heading("the last ten minutes"))
-            for name, drawn, words in noderows.curves(history, width):
-                told += [*_rows([(name, drawn)], "$primary", end=""), Content(f"  {words}\n")]
+            shown = noderows.curves(history, width)
+            room = max(len(words) for _, _, words in shown) if shown else 0
+            for name, drawn, words in shown:
+                told += [*_rows([(name, drawn)], "$primary", end=""), Content(f"  {words:>{room}}\n")]
             told += _cores(noderows.core_curves(history, self.size.width - _AROUND))
         self.query_one("#told", Static).update(Content("").join(told))
 

@@ -11,6 +11,8 @@ from winslow.project import Project
 from winslow_tui.facade.changes import assignments, signed, words
 from winslow_tui.facade.definition_editing import CopySubject
 from winslow_tui.facade.definitions import Definition
+from winslow_tui.program import runrows
+from winslow_tui.program.themes import glyph
 from winslow_tui.program.verbs import verb
 from winslow_tui.screens.files import addresses
 from winslow_tui.screens.form import Field, Form, Question
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 MOST_CHANGES = 12  # lines of a question
 
 
-@verb("clone", "project", "clone")
+@verb("clone", "project", "a new project that begins like it")
 def clone(app: WinslowApp, keys: Sequence[str]) -> None:
     """A new project that begins where this one began."""
     fields = (
@@ -41,7 +43,7 @@ def clone(app: WinslowApp, keys: Sequence[str]) -> None:
     app.push_screen(Form(f"Clone {keys[0]}", fields, send, done=done))
 
 
-@verb("people", "project", "people", bulk=True, also=("participants",))
+@verb("people", "project", "who takes part", bulk=True, also=("participants",))
 def people(app: WinslowApp, keys: Sequence[str]) -> None:
     """Who takes part."""
 
@@ -77,7 +79,7 @@ def env(app: WinslowApp, keys: Sequence[str]) -> None:
     app.do(lambda: app.client.project(keys[0]), ask)
 
 
-@verb("comment", "project", "comment")
+@verb("comment", "project", "write a text about it")
 def comment(app: WinslowApp, keys: Sequence[str]) -> None:
     """A text about the project."""
 
@@ -94,7 +96,7 @@ def comment(app: WinslowApp, keys: Sequence[str]) -> None:
     app.do(lambda: app.client.project(keys[0]), ask)
 
 
-@verb("priority", "project", "priority", bulk=True)
+@verb("priority", "project", "have its runs bid on sooner or later", bulk=True)
 def priority(app: WinslowApp, keys: Sequence[str]) -> None:
     """Runs of a higher priority are bid on first; 0 is usual."""
 
@@ -129,17 +131,18 @@ def explain(app: WinslowApp, keys: Sequence[str]) -> None:
         told = explain(app.client.project(keys[0]), nodes)
         waits = {run.get("waits", "") for run in told["runs"]}
         reason = "" if told["reason"] in waits else told["reason"]  # it is said with the run
-        parts = [f"{told['state']}{': ' if reason else ''}{reason}"]
+        parts = [f"{glyph(told['state'])} {told['state']}{': ' if reason else ''}{reason}"]
         for run in told["runs"]:
-            parts.append(f"#{run['run']} {run['stage']}  {run['state']}  {run.get('waits', '')}".rstrip())
+            does = run.get("waits") or f" {runrows.state_told(run['state'])}"
+            parts.append(f"#{run['run']} {run['stage']} {does}")
             answers = [
                 (node, f"{each['answer']}", "; ".join(each["reasons"]))
                 for node, each in run.get("nodes", {}).items()
             ]
-            parts += [aligned(answers)] if answers else []
+            parts += [aligned([("NODE", "ANSWER", "WHY"), *answers])] if answers else []
         return "\n\n".join(parts)
 
-    open_page(app, f"{keys[0]}: why", look, sentences=True)
+    open_page(app, f"{keys[0]}: why it waits", look, sentences=True)
 
 
 # -- its own copy of the pipeline

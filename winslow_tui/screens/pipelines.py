@@ -26,9 +26,9 @@ from winslow_tui.program.sitemodel import Changes
 from winslow_tui.program.verbs import Kind, verb
 from winslow_tui.screens.base import SiteScreen
 from winslow_tui.screens.form import Field, Form, Question
-from winslow_tui.screens.page import Page
+from winslow_tui.screens.page import Page, aligned
 from winslow_tui.shown.definition_view import text_diff
-from winslow_tui.shown.wording import time_shown
+from winslow_tui.shown.wording import time_here
 from winslow_tui.widgets.sheet import Sheet
 from winslow_tui.widgets.table import Cell, Column, VirtualTable
 from winslow_tui.widgets.yamltext import compared, highlighted
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
     from winslow_tui.program.app import WinslowApp
 
 COLUMNS = (
-    Column("PIPELINE", 14, grow=3, rank=9),
+    Column("PIPELINE", 12, grow=3, rank=9),
     Column("REV", 4, align="right", rank=8),
     Column("BY", 8, grow=1, rank=5),
     Column("APPLIED", 16, rank=4),
 )
 
 
-@verb("edit", "pipeline", "edit", key="e", hint="edit")
+@verb("edit", "pipeline", "edit in your own editor", key="e", hint="edit")
 def edit(app: WinslowApp, keys: Sequence[str]) -> None:
     """In the person's own editor; nothing invalid is stored and no text is lost."""
     app.do(lambda: PipelineSubject(app.client, keys[0]), app.edit)
@@ -123,7 +123,7 @@ def compare(app: WinslowApp, keys: Sequence[str]) -> None:
     app.push_screen(Form(title, [field], lambda values: look(values["project"]), done=done))
 
 
-@verb("delete", "pipeline", "delete", key="D")
+@verb("delete", "pipeline", "delete with its history", key="D")
 def delete(app: WinslowApp, keys: Sequence[str]) -> None:
     """Remove a definition; projects go on with their copies."""
 
@@ -151,7 +151,7 @@ class PipelinesScreen(SiteScreen):
         *sorting.bindings({"N": "PIPELINE", "R": "REV", "B": "BY", "W": "APPLIED"}),
     ]
     DEFAULT_CSS = """
-    PipelinesScreen #list { width: 54; max-width: 50%; border-right: solid $panel; }
+    PipelinesScreen #list { width: 50; max-width: 36%; border-right: solid $panel; }
     PipelinesScreen #side { width: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
     PipelinesScreen #text { width: auto; height: auto; }
     """
@@ -229,7 +229,7 @@ class PipelinesScreen(SiteScreen):
             Cell(head.name),
             Cell(str(head.revision)),
             Cell(terminal_text.line(head.by), dim=True),
-            Cell(terminal_text.line(head.updated[:16].replace("T", " ")), dim=True),
+            Cell(terminal_text.line(time_here(head.updated)), dim=True),
         )
 
     @on(VirtualTable.Moved, "#list")
@@ -247,15 +247,18 @@ class PipelinesScreen(SiteScreen):
 
         def work() -> Content:
             if what == "history":
-                lines = [
-                    f"rev {head.revision:<3} {time_shown(head.updated)}  {head.by}"
+                revisions = [
+                    (str(head.revision), time_here(head.updated), head.by)
                     for head in client.pipelines.history(name)
                 ]
-                return Content(terminal_text.block("\n".join(lines)))
+                return Content(aligned([("REVISION", "APPLIED", "BY"), *revisions]))
             newest = client.pipelines.text(name)
             if what == "diff":
-                revisions = [head.revision for head in client.pipelines.history(name)]
-                older = [number for number in revisions if number < newest.head.revision]
+                older = [
+                    head.revision
+                    for head in client.pipelines.history(name)
+                    if head.revision < newest.head.revision
+                ]
                 if not older:
                     return Content("there is only one revision")
                 before = client.pipelines.text(name, revision=max(older))

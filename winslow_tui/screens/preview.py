@@ -15,6 +15,7 @@ from winslow_tui.facade.filing import File
 from winslow_tui.screens.page import Page, Sight
 from winslow_tui.screens.paging import page_file
 from winslow_tui.shown import picture
+from winslow_tui.shown.wording import time_here
 
 if TYPE_CHECKING:
     from winslow_tui.facade.client import Client
@@ -83,8 +84,8 @@ def preview(file: File, data: bytes) -> str:
 
 def _facts(file: File) -> str:
     facts = {
-        "size": f"{size_text(file.size)} ({file.size:,} bytes)",
-        "modified": file.modified,
+        "size": size_text(file.size) + (f" ({file.size:,} bytes)" if file.size >= 1024 else ""),
+        "modified": time_here(file.modified),
         "sha256": file.sha256,
         "link to": file.target,
     }

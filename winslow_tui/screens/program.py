@@ -30,7 +30,7 @@ def notices(app: WinslowApp, _keys: Sequence[str]) -> None:
     app.told(f"notices {'on: the terminal is called for your own projects' if app.notices else 'off'}")
 
 
-@verb("transfers", "site", "transfers", key="T", changes=False)
+@verb("transfers", "site", "files on their way", key="T", changes=False)
 def transfers(app: WinslowApp, _keys: Sequence[str]) -> None:
     """Show what is under way."""
     from winslow_tui.screens.files import TransfersScreen

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -19,12 +18,10 @@ from winslow import lineage, terminal_text
 from winslow.errors import NotFound, WinslowError
 from winslow.lifecycle import ProjectState, state_of
 from winslow.project import Project, Run
-from winslow_tui.program import filetree, verbs
+from winslow_tui.program import filetree, runrows, verbs
 from winslow_tui.program.keymap import rebind
-from winslow_tui.program.projectrows import duration
 from winslow_tui.program.sitemodel import Changes
 from winslow_tui.program.sorting import Sorting
-from winslow_tui.program.themes import glyph
 from winslow_tui.program.verbs import Kind, verb
 from winslow_tui.screens import keeping as _keeping  # noqa: F401  adds its verbs
 from winslow_tui.screens import particulars as _particulars  # noqa: F401  adds its verbs
@@ -36,12 +33,13 @@ from winslow_tui.screens.files import files_of
 from winslow_tui.screens.logpane import LogPane, Shown
 from winslow_tui.screens.metricspane import MetricsPane
 from winslow_tui.screens.preview import open_file
-from winslow_tui.screens.projecttext import hanging, settings
+from winslow_tui.screens.projecttext import settings
 from winslow_tui.shown import runfacts
 from winslow_tui.widgets.browser import Browser
+from winslow_tui.widgets.facts import named
 from winslow_tui.widgets.frame import Line, Part
 from winslow_tui.widgets.sheet import Sheet
-from winslow_tui.widgets.table import Cell, Column, VirtualTable
+from winslow_tui.widgets.table import Cell, VirtualTable
 
 if TYPE_CHECKING:
     from winslow_tui.program.app import WinslowApp
@@ -49,19 +47,11 @@ if TYPE_CHECKING:
 FILES = "project-files"
 """The list whose order is kept between starts; a filter is for one project."""
 TABS = ("log", "files", "settings", "metrics", "facts")
-RUNS = (
-    Column("RUN", 3, rank=9),
-    Column("STAGE", 7, grow=2, rank=8),
-    Column("STATE", 12, grow=2, rank=8),
-    Column("NODE", 4, grow=1, rank=3),
-    Column("TIME", 5, align="right", rank=5),
-)
 REST_SECONDS = 0.15
 """How long the cursor stays on a run before its log, files and facts are asked for: not for those it passes."""
-_RUN_STATES = {"QUEUED": "waiting", "PREPARING": "running", "COLLECTING": "running"}
 
 
-@verb("logs", "project", "logs", key="l", hint="logs", changes=False, also=("log",))
+@verb("logs", "project", "read its newest run's log", key="l", hint="logs", changes=False, also=("log",))
 def logs(app: WinslowApp, keys: Sequence[str]) -> None:
     """The log of its newest run."""
     if isinstance(app.screen, ProjectScreen):
@@ -131,10 +121,10 @@ class ProjectScreen(SiteScreen):
         yield Banner(id="asks", markup=False)
         with Horizontal(id="body"):
             with Vertical(id="left"):
-                yield VirtualTable(RUNS, self._row, id="runs")
+                yield VirtualTable(runrows.COLUMNS, self._row, id="runs")
                 yield Static(id="plan", markup=False)
             with Vertical(id="right"):
-                yield Line(gap=1, id="tabs")
+                yield Line(tight=True, id="tabs")
                 with ContentSwitcher(initial="log", id="content"):
                     yield LogPane(id="log")
                     yield from self.tabs()
@@ -261,7 +251,7 @@ class ProjectScreen(SiteScreen):
         elif state is not ProjectState.NEEDS_YOU and asks.has_focus:
             self.focus_body()
         self._asked = state is ProjectState.NEEDS_YOU
-        self.query_one("#plan", Static).update(_plain(self._plan(project)))
+        self.query_one("#plan", Static).update(self._plan(project))
         self._draw_tab()
         self.draw_frame()
 
@@ -269,54 +259,17 @@ class ProjectScreen(SiteScreen):
         assert self.document is not None
         run = self.document.run(int(key))
         assert run is not None
-        attempt, state = run.attempt, run.state.value
-        style = _RUN_STATES.get(state, state.lower())
-        told = (
-            state.lower() if run.state.value != "FAILED" else (run.reason.value if run.reason else "failed")
-        ).replace("_", " ")
-        if run.n in self._stale:
-            told = "stale"
-        return (
-            Cell(f"#{run.n}"),
-            Cell(terminal_text.line(run.stage.name)),
-            Cell(f"{glyph(style)} {told}", state=style),
-            Cell(terminal_text.line(attempt.node) if attempt else "-", dim=attempt is None),
-            Cell(self._time(run)),
-        )
+        return runrows.cells(run, stale=run.n in self._stale, wall=self.winslow.around.wall())
 
-    def _time(self, run: Run) -> str:
-        attempt = run.attempt
-        begin = attempt.started_at if attempt else run.queued_at
-        if not begin:
-            return ""
-        try:
-            start = datetime.fromisoformat(begin)
-            end = (
-                datetime.fromisoformat(attempt.ended_at)
-                if attempt and attempt.ended_at
-                else self.winslow.around.wall()
-            )
-        except ValueError:
-            return ""
-        return duration((end - start).total_seconds())
-
-    def _plan(self, project: Project) -> str:
-        """The stages with the states of their latest runs, and what the project's environment is."""
-        latest = {run.stage.name: run for run in project.runs}
-        shown = []
-        for stage in project.pipeline.definition.stages:
-            run = latest.get(stage.name)
-            sign = "○" if run is None else glyph(_RUN_STATES.get(run.state.value, run.state.value.lower()))
-            if project.control.next_stage == stage.name and not project.active:
-                sign = "‖"
-            shown.append(f"{stage.name} {sign}")
-        lines = [("plan", " → ".join(shown))]
-        if project.queue:
-            lines.append(("queue", ", ".join(request.stage for request in project.queue)))
-        if project.env:
-            lines.append(("env", "  ".join(f"{name}={value}" for name, value in project.env.items())))
+    def _plan(self, project: Project) -> Content:
+        """The stages with the states of their latest runs, what waits, and what the project's environment is."""
+        told = [
+            ("plan", runrows.plan(project)),
+            ("queue", ", ".join(request.stage for request in project.queue)),
+            ("env", "  ".join(f"{name}={value}" for name, value in project.env.items())),
+        ]
         width = max(20, self.query_one("#plan").content_size.width or 30)
-        return "\n".join(hanging(name, text, width) for name, text in lines)
+        return named([row for row in told if row[1]], width, indent=7)
 
     # -- the right side
 
@@ -398,24 +351,23 @@ class ProjectScreen(SiteScreen):
             self.query_one(Browser).set_places(filetree.places(self.document, self._stale))
             self.filtered()
         elif self.tab == "settings" and self.document is not None:
-            self.query_one("#settings-text", Static).update(settings(self.document))
+            self.query_one("#settings-text", Static).update(
+                settings(self.document, self.query_one("#content").size.width - 3)
+            )
         elif self.tab == "facts" and self.document is not None and run is not None:
             self._read_facts(self.document, run)
 
     def _read_facts(self, project: Project, run: Run) -> None:
         width = max(30, self.query_one("#content").size.width - 3)
 
-        def work() -> str:
+        def work() -> Content:
             told = runfacts.facts(project, run, left=self.winslow.client.runs.left(project, run))
-            return "\n".join(
-                hanging(name, str(value), width, indent=17)
-                for name, value in runfacts.fields(told).items()
-                if value not in ("", None)
-            )
+            rows = runfacts.fields(told | {"state": runrows.state_told(told["state"])}).items()
+            return named([(name, str(value)) for name, value in rows if value not in ("", None)], width)
 
-        def show(text: str) -> None:
+        def show(text: Content) -> None:
             if self.there and self.run is not None and self.run.n == run.n:
-                self.query_one("#facts-text", Static).update(_plain(text))
+                self.query_one("#facts-text", Static).update(text)
 
         self.winslow.do(work, show, looks=True)
 

@@ -40,7 +40,7 @@ def queue(app: WinslowApp, keys: Sequence[str]) -> None:
     app.push_screen(QueueScreen(keys[0]))
 
 
-@verb("add", "queue", "add", key="n", hint="add")
+@verb("add", "queue", "a run behind all that wait", key="n", hint="add")
 def add(app: WinslowApp, keys: Sequence[str]) -> None:
     """A run of a stage, behind all that wait."""
 
@@ -64,13 +64,13 @@ def add(app: WinslowApp, keys: Sequence[str]) -> None:
     app.do(lambda: app.client.project(_project(keys)), ask)
 
 
-@verb("sooner", "queue", "sooner", key="K", hint="sooner")
+@verb("sooner", "queue", "one place forward", key="K", hint="sooner")
 def sooner(app: WinslowApp, keys: Sequence[str]) -> None:
     """One place towards the front."""
     _move(app, keys, -1)
 
 
-@verb("later", "queue", "later", key="J", hint="later")
+@verb("later", "queue", "one place back", key="J", hint="later")
 def later(app: WinslowApp, keys: Sequence[str]) -> None:
     """One place towards the end."""
     _move(app, keys, 1)

@@ -53,13 +53,21 @@ def new_project(app: WinslowApp, _keys: Sequence[str]) -> None:
     app.do(lambda: [head.name for head in app.client.pipelines.heads()], ask)
 
 
-@verb("start", "project", "start", key="s", hint="start", also=("resume",))
+@verb("start", "project", "start or resume", key="s", hint="start", also=("resume",))
 def start(app: WinslowApp, keys: Sequence[str]) -> None:
     """Start or resume: the form has what comes next filled in."""
     ask_start(app, lambda: Plan.of(app.client.project(keys[0])))
 
 
-@verb("pause", "project", "pause", key="p", hint="pause", bulk=True, also=("unpause",))
+@verb(
+    "pause",
+    "project",
+    "pause after its stage; again: go on",
+    key="p",
+    hint="pause",
+    bulk=True,
+    also=("unpause",),
+)
 def pause(app: WinslowApp, keys: Sequence[str]) -> None:
     """Pause after the running stage; where that is so already, take it back."""
 
@@ -75,7 +83,7 @@ def pause(app: WinslowApp, keys: Sequence[str]) -> None:
     app.do(work, app.told)
 
 
-@verb("abort", "project", "abort", key="x", hint="abort", bulk=True)
+@verb("abort", "project", "stop what runs or waits", key="x", hint="abort", bulk=True)
 def abort(app: WinslowApp, keys: Sequence[str]) -> None:
     """Stop what runs or waits."""
     app.push_screen(
@@ -118,7 +126,7 @@ def answer(app: WinslowApp, keys: Sequence[str]) -> None:
     app.do(lambda: app.client.project(keys[0]), ask)
 
 
-@verb("tags", "project", "tags", key="t", hint="tags", spare=True, bulk=True, also=("tag",))
+@verb("tags", "project", "add or remove tags", key="t", hint="tags", spare=True, bulk=True, also=("tag",))
 def tags(app: WinslowApp, keys: Sequence[str]) -> None:
     """Add and remove tags."""
 
@@ -133,7 +141,7 @@ def tags(app: WinslowApp, keys: Sequence[str]) -> None:
     app.push_screen(Form(f"Tags of {_named(keys)}, now {held}", [field], send))
 
 
-@verb("rename", "project", "rename")
+@verb("rename", "project", "another name; its id stays")
 def rename(app: WinslowApp, keys: Sequence[str]) -> None:
     """Another name; the id stays."""
     field = Field("name", "name", value=app.site.projects[keys[0]].summary.name, required=True)
@@ -142,7 +150,7 @@ def rename(app: WinslowApp, keys: Sequence[str]) -> None:
     )
 
 
-@verb("archive", "project", "archive", bulk=True)
+@verb("archive", "project", "put into the archive", bulk=True)
 def archive(app: WinslowApp, keys: Sequence[str]) -> None:
     """Put away."""
     app.do(
@@ -154,7 +162,7 @@ def archive(app: WinslowApp, keys: Sequence[str]) -> None:
     )
 
 
-@verb("delete", "project", "delete", key="D")
+@verb("delete", "project", "delete with every file and log", key="D")
 def delete(app: WinslowApp, keys: Sequence[str]) -> None:
     """Delete with every file, log and record, once the name was typed."""
 
@@ -174,7 +182,7 @@ def delete(app: WinslowApp, keys: Sequence[str]) -> None:
 # -- runs
 
 
-@verb("redo", "run", "redo", key="r", hint="redo")
+@verb("redo", "run", "run it again, changed or not", key="r", hint="redo")
 def redo(app: WinslowApp, keys: Sequence[str]) -> None:
     """The form filled from an old run; `keys` are `PROJECT#RUN`."""
     project_id, _, number = keys[0].rpartition("#")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from winslow.definition_diff import Change
 from winslow.project import Project
 from winslow.store.pipelines import PipelineHead, PipelineText
+from winslow_tui.shown.wording import time_shown
 
 
 def text_diff(before: PipelineText, after: PipelineText) -> list[str]:
@@ -38,4 +39,4 @@ def source_news(project: Project, newest: Mapping[str, int | None]) -> str:
 
 def _titled(head: PipelineHead) -> str:
     by = f", {head.by}" if head.by else ""
-    return f"{head.name} revision {head.revision}{by} {head.updated}".rstrip()
+    return f"{head.name} revision {head.revision}{by} {time_shown(head.updated)}".rstrip()

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 
 def time_shown(text: str) -> str:
     """An RFC 3339 time as people read it: without fraction, still UTC."""
     return text[:19].replace("T", " ") + "Z" if text else ""
+
+
+def time_here(text: str) -> str:
+    """An RFC 3339 time as it is where the reader sits: `2026-06-12 10:33`; as it came where it is none."""
+    try:
+        then = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return (then if then.tzinfo else then.replace(tzinfo=UTC)).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def lasting(seconds: float) -> str:

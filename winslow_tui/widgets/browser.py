@@ -22,6 +22,7 @@ from winslow_tui.program import filetree, filtering, sorting
 from winslow_tui.program.filetree import FileTree, Kind, Level, Place, Row
 from winslow_tui.program.keymap import rebind
 from winslow_tui.program.sorting import Sorting
+from winslow_tui.shown.wording import time_here
 from winslow_tui.widgets.frame import Line, Part
 from winslow_tui.widgets.table import Cell, Column, VirtualTable
 
@@ -272,7 +273,7 @@ class Browser(Vertical):
 
 
 def _time(file: File) -> str:
-    return terminal_text.line(file.modified[:16].replace("T", " "))
+    return terminal_text.line(time_here(file.modified))
 
 
 def _end(text: str, width: int) -> str:

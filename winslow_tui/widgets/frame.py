@@ -13,6 +13,8 @@ from textual.geometry import Size
 from textual.strip import Strip
 from textual.widget import Widget
 
+GAP = 2
+
 
 @dataclass(frozen=True)
 class Part:
@@ -24,7 +26,8 @@ class Part:
 
 class Line(Widget):
     """One line of parts, some at the left and some at the right; where it is too narrow parts of the left are left
-    out from the end, whole, never cut in the middle of a word. `gap` columns are between the groups at the left."""
+    out from the end, whole, never cut in the middle of a word. Two columns are between the groups at the left; in a
+    `tight` line only one where that lets all of them in."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "frame--title",
@@ -46,9 +49,9 @@ class Line(Widget):
     Line > .frame--key { color: $primary; text-style: bold; }
     """
 
-    def __init__(self, *, gap: int = 2, id: str | None = None) -> None:
+    def __init__(self, *, tight: bool = False, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._gap = gap
+        self._tight = tight
         self._left: tuple[Sequence[Part], ...] = ()
         self._right: tuple[Part, ...] = ()
 
@@ -68,14 +71,15 @@ class Line(Widget):
     def drawn(self, width: int, base: Style) -> Strip:
         """The line as it is at a width."""
         room = width - 1 - sum(cell_len(part.text) for part in self._right) - (2 if self._right else 0)
+        lengths = [sum(cell_len(part.text) for part in group) for group in self._left]
+        gap = 1 if self._tight and sum(lengths) + GAP * (len(lengths) - 1) > room - 1 else GAP
         segments, used = [Segment(" ", base)], 1
-        for group in self._left:
-            length = sum(cell_len(part.text) for part in group) + self._gap
-            if used + length - self._gap > room:
+        for group, length in zip(self._left, lengths, strict=True):
+            if used + length > room:
                 break
             segments += [Segment(part.text, base + self._style(part)) for part in group]
-            segments.append(Segment(" " * self._gap, base))
-            used += length
+            segments.append(Segment(" " * gap, base))
+            used += length + gap
         strip = Strip(segments)
         if self._right:
             tail = [Segment(part.text, base + self._style(part)) for part in self._right]
