@@ -200,14 +200,14 @@ def _go_on(screen: Terminal, day: Day) -> None:
     """Take it up where it was cut off, over a link that holds it before its end."""
     screen.reads("1 node")
     screen.press("T")
-    screen.reads("‖  stopped", day.file.name)
+    screen.reads("‖ stopped", day.file.name)
     day.link.hold(20 * MIB)
     screen.press("r")
 
 
 def _end_upload(screen: Terminal, day: Day, project: str) -> None:
     day.link.release()
-    screen.reads("✓  done", seconds=2 * PATIENCE)
+    screen.reads("✓ done", seconds=2 * PATIENCE)
     assert day.fleet.store.stat(layout.project_input(project, day.file.name)).size == VIDEO_BYTES
     screen.press("Escape")
 
