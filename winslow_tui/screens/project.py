@@ -93,6 +93,7 @@ class ProjectScreen(SiteScreen):
     ProjectScreen #body { height: 1fr; }
     ProjectScreen #left { width: 2fr; max-width: 60; min-width: 33; border-right: solid $panel; }
     ProjectScreen #right { width: 3fr; }
+    ProjectScreen #right:focus-within #tabs { background: $panel; }
     ProjectScreen.wide #left { display: none; }
     ProjectScreen #content { height: 1fr; }
     ProjectScreen #title, ProjectScreen #asks, ProjectScreen #plan { height: auto; padding: 0 1; }
