@@ -178,7 +178,7 @@ async def test_a_project_shows_its_runs_its_plan_and_its_log(tmp_path: Path) -> 
         )
         await anna.reads("queue  clean", "VIDEO=res:ulm/north.mp4", "anna", "#ulm #2026")
         await anna.press("j", "5")
-        await anna.reads("result vehicles", "1204", "registry.example/detect:3")
+        await anna.reads("result vehicles", "1204", "registry.example/detect:3", "env CONF", "0.5 (run)")
         await anna.press("3")
         await anna.reads("# its own copy of traffic, revision 3")
         await anna.press("escape", "escape", "escape")

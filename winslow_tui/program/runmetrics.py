@@ -95,7 +95,7 @@ def recorded(run: Run, attempt: Attempt) -> list[tuple[str, str]]:
     peak, requires = attempt.peak, run.stage.requires
     told = []
     if peak.cpus:
-        told.append(("cpu", f"{peak.cpus:g} of {counted(requires.cpus, 'core')}"))
+        told.append(("cpu", f"{peak.cpus:.3g} of {counted(requires.cpus, 'core')}"))
     if peak.memory:
         share = f", {100 * peak.memory / requires.memory:.0f}% of its {size_text(requires.memory)}"
         told.append(("memory", f"{size_text(peak.memory)}{share if requires.memory else ''}"))

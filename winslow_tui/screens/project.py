@@ -363,8 +363,13 @@ class ProjectScreen(SiteScreen):
 
         def work() -> Content:
             told = runfacts.facts(project, run, left=self.winslow.client.runs.left(project, run))
-            rows = runfacts.fields(told | {"state": runrows.state_told(told["state"])}).items()
-            return named([(name, str(value)) for name, value in rows if value not in ("", None)], width)
+            rows = runfacts.fields(told | {"state": runrows.state_told(told["state"])})
+            rows |= {
+                f"env {name}": f"{each['value']} ({each['origin']})" for name, each in told["env"].items()
+            }
+            return named(
+                [(name, str(value)) for name, value in rows.items() if value not in ("", None)], width
+            )
 
         def show(text: Content) -> None:
             if self.there and self.run is not None and self.run.n == run.n:
