@@ -22,7 +22,7 @@ from winslow.config import Config, ScreenSettings
 from winslow.errors import InvalidInput, StoreRefused, StoreUnreachable, WinslowError
 from winslow_tui.facade.editing import Subject
 from winslow_tui.program.attention import sentence, sequence
-from winslow_tui.program.keymap import Keymap, rebind
+from winslow_tui.program.keymap import Keymap, displayed, rebind
 from winslow_tui.program.pace import TURN_SECONDS, TURN_SECONDS_OVER_SSH, over_ssh
 from winslow_tui.program.remembering import keep, recall
 from winslow_tui.program.sitemodel import Changes, SiteModel
@@ -426,6 +426,10 @@ class WinslowApp(App[None], inherit_bindings=False):
         from winslow_tui.program.aside import Aside
 
         self.lend(lambda: self.told(in_editor(Aside(subject)) or f"{subject.title}: nothing was changed"))
+
+    def get_key_display(self, binding: Binding) -> str:
+        """A key as people read it on every screen, also in help and hints."""
+        return binding.key_display or displayed(binding.key)
 
     # -- going somewhere
 
