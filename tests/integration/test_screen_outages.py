@@ -312,7 +312,7 @@ async def test_what_lies_over_a_screen_outlives_cut_lines(
         await anna.until(lambda: "● broker" in _frame(app) and "● store" in _frame(app), "both servers")
         await anna.press("enter")
         await anna.reads(f"{FAILED} is deleted")
-        for texts in (("changed",), ("failed", "no lane"), ("run #2 and run #3", "FAILED")):
+        for texts in (("changed",), ("failed", "no lane"), ("run #2 and run #3", "✗ failed")):
             await anna.reads(*texts)
             await anna.press("escape")
         assert isinstance(app.screen, ProjectScreen)
