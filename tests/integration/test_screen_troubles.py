@@ -170,7 +170,7 @@ async def test_a_first_day_until_everything_is_set_right(
     app = place.program()
     async with app.run_test(size=(150, 40), notifications=True) as pilot:
         anna = Patient(pilot, screens.Site())
-        await anna.reads("winslow up", "broker and store is", "q leaves")
+        await anna.reads("winslow up", "broker and store are", "q leaves")
         place.write(mode=0o644)
         await anna.reads("holds secrets, and others on", "chmod 600")
         place.write()
