@@ -59,9 +59,9 @@ def test_a_run_stands_with_what_is_set_aside_for_it_and_a_claim_behind() -> None
     spent = ActiveRun(project="b10", run=1, attempt=1, stage="clean", phase="held")
     shown = [text for name, text in noderows.facts(state(reservations, spent, running)) if name == "runs"]
     assert shown == [
-        "b10 #1 clean held",
-        "ulm #2 track run  3 cores  4 GiB  gpu 1, 2",
-        "a8 #1 claim  1 core  1 GiB",
+        "b10#1 clean · held",
+        "ulm#2 track · running · 3 cores · 4 GiB · gpu 1, 2",
+        "a8#1 · claim · 1 core · 1 GiB",
     ]
 
 

@@ -92,5 +92,5 @@ def test_only_a_clock_that_is_off_stands_out_and_an_unknown_one_is_not_shown() -
     place = [column.label for column in noderows.COLUMNS].index("SKEW")
     cells = {skew: NodeRow(screens.node("ws1", skew=skew)).cells()[place] for skew in (None, 0, -4, 5, -5)}
     assert {skew for skew, cell in cells.items() if not cell.dim} == {5, -5}
-    assert cells[None].text == ""
+    assert cells[None].text == "-"
     assert "clock" not in {name for name, _ in noderows.facts(screens.node("ws1"))}
