@@ -26,9 +26,10 @@ STUBBORN = (
 )
 # An owner that starts a server from a worker thread, which then ends, and prints the server's id.
 OWNER = """
-import sys, threading, time
+import signal, sys, threading, time
 from pathlib import Path
 from winslow.store.daemon import Daemon
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may have had it ignored
 daemon = Daemon(name="sleeper", command=["sleep", "600"], log=Path(sys.argv[1]))
 worker = threading.Thread(target=daemon.start)
 worker.start()

@@ -11,7 +11,6 @@ from textual.app import ComposeResult
 from textual.binding import ActiveBinding, Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.suggester import SuggestFromList
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
@@ -19,6 +18,7 @@ from textual.widgets.option_list import Option
 from winslow_tui.program import verbs
 from winslow_tui.program.keymap import HasKeymap, Keymap
 from winslow_tui.program.verbs import Kind
+from winslow_tui.screens.over import Over
 from winslow_tui.widgets.entry import Entry
 
 AROUND = 9
@@ -49,7 +49,7 @@ class Choice:
         return good.index(True) if True in good else None
 
 
-class CommandLine(ModalScreen[str | None]):
+class CommandLine(Over[str | None]):
     """A line with a list below it of what can be typed; what is chosen is the result. `active` are the bindings of the
     screen below, which say what has a key there."""
 

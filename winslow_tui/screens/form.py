@@ -15,13 +15,13 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.suggester import Suggester
 from textual.widget import Widget
 from textual.widgets import Button, Select, Static
 
 from winslow import terminal_text
 from winslow.errors import WinslowError
+from winslow_tui.screens.over import Over
 from winslow_tui.widgets.entry import Entry
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ class Field:
         return terminal_text.line(self.value)
 
 
-class Asking(ModalScreen[None]):
+class Asking(Over[None]):
     """What a form and a question have: work that is called in a thread, and a place for what went wrong with it."""
 
     DEFAULT_CSS = """

@@ -10,12 +10,12 @@ from textual.app import ComposeResult
 from textual.binding import ActiveBinding, Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from winslow_tui.program import verbs
 from winslow_tui.program.keymap import rebind
 from winslow_tui.program.verbs import Kind
+from winslow_tui.screens.over import Over
 from winslow_tui.widgets.sheet import Sheet
 
 ROOMY = 110
@@ -33,7 +33,7 @@ _KINDS: Mapping[Kind, str] = {
 }
 
 
-class Help(ModalScreen[None]):
+class Help(Over[None]):
     """See the module. `kinds` are the things the screen below shows, the most particular first."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q", "close", "close")]

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, ClassVar
 from rich.cells import cell_len, set_cell_size
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Static
 
@@ -22,6 +21,7 @@ from winslow.errors import WinslowError
 from winslow_tui.program.keymap import rebind
 from winslow_tui.program.projectrows import duration
 from winslow_tui.screens import paging
+from winslow_tui.screens.over import Over
 from winslow_tui.shown.picture import Picture
 from winslow_tui.widgets.picture import PictureView
 from winslow_tui.widgets.sheet import Sheet
@@ -45,7 +45,7 @@ class Sight:
     more: bool = False
 
 
-class Page(ModalScreen[None]):
+class Page(Over[None]):
     """See the module. Whatever the text holds is shown as it stands; long lines are scrolled to. `look`, called in a
     thread, says what it is by now; `whole` opens more than is shown in the person's pager; `sentences` are wrapped."""
 

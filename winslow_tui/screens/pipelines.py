@@ -154,6 +154,7 @@ class PipelinesScreen(SiteScreen):
     PipelinesScreen #list { width: 50; max-width: 36%; border-right: solid $panel; }
     PipelinesScreen #side { width: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
     PipelinesScreen #text { width: auto; height: auto; }
+    PipelinesScreen #text.sentence { width: 100%; }
     """
 
     def __init__(self) -> None:
@@ -240,9 +241,11 @@ class PipelinesScreen(SiteScreen):
             return
 
         head = self._heads[name]
+        text = self.query_one("#text", Static)
+        text.set_class(isinstance(head, Unreadable), "sentence")  # which is wrapped, unlike a definition
         if isinstance(head, Unreadable):
             why = "\n".join(filter(None, (str(head.error), head.error.hint)))
-            self.query_one("#text", Static).update(Content(terminal_text.block(why)))
+            text.update(Content(terminal_text.block(why)))
             return
 
         def work() -> Content:
