@@ -76,7 +76,8 @@ class RunCounts(_Message):
 class ProjectSummary(_Message):
     """`projects/ID/state`: what a list of projects shows. `state` is one of `lifecycle.ProjectState`, kept as
     text so that a newer program's word does not make the message unreadable. `pipeline` is the name of its copy,
-    `needs` the values a person must set, `queue` how many runs wait for their turn; a long comment is cut."""
+    `stages` those of its stages in their order (none where there are more than 64), `needs` the values a person must
+    set, `queue` how many runs wait for their turn; a long comment is cut."""
 
     id: Text
     revision: Count
@@ -90,6 +91,7 @@ class ProjectSummary(_Message):
     runs: RunCounts = RunCounts()
     queue: Count = 0
     pipeline: Text = ""
+    stages: tuple[Text, ...] = Field(default=(), max_length=MAX_LIST)
     author: Text = ""
     priority: Priority = 0
     archived: bool = False
@@ -119,6 +121,7 @@ class ProjectSummary(_Message):
                 state=state,
                 updated=updated,
             )
+        stages = tuple(stage.name for stage in document.pipeline.definition.stages)
         return cls(
             id=document.id,
             revision=document.revision,
@@ -132,6 +135,7 @@ class ProjectSummary(_Message):
             runs=RunCounts.of(document.runs),
             queue=len(document.queue),
             pipeline=document.pipeline.definition.name,
+            stages=stages if len(stages) <= MAX_LIST else (),
             author=_cut(document.author),
             priority=document.priority,
             archived=document.archived,

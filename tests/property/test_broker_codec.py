@@ -124,6 +124,7 @@ def exchanges(draw: st.DrawFn) -> tuple[topics.Topic, codec.Payload]:
                 state=texts,
                 tags=st.lists(texts, max_size=4).map(tuple),
                 next_stage=st.none() | texts,
+                stages=st.lists(texts, max_size=4).map(tuple),
                 active=st.tuples(
                     st.builds(
                         messages.ActiveSummary,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -149,6 +150,8 @@ def test_a_running_project_shows_its_progress() -> None:
     )
     shown = texts(row)
     assert (shown["STATE"], shown["STAGE"], shown["NODE"]) == ("● running", "track", "ws2")
+    row = replace(row, summary=row.summary.model_copy(update={"stages": ("detect", "track", "clean")}))
+    assert texts(row)["STAGE"] == "2/3 track"
     assert shown["PROGRESS"] == f"{'█' * 8}{'░' * 2}  81%"
 
 

@@ -17,7 +17,7 @@ from winslow_tui.widgets.table import Cell, Column
 COLUMNS = (
     Column("PROJECT", 18, grow=3, rank=9),
     Column("STATE", 11, rank=8),
-    Column("STAGE", 9, grow=1, rank=6),
+    Column("STAGE", 11, grow=1, rank=6),
     Column("NODE", 5, grow=1, rank=4),
     Column("PROGRESS", 16, grow=6, rank=7),
     Column("FOR", 6, align="right", rank=5),
@@ -61,6 +61,12 @@ class ProjectRow:
     def stage(self) -> str:
         """What runs, or would be next."""
         return self.active.stage if self.active else self.summary.next_stage or ""
+
+    @property
+    def position(self) -> str:
+        """The stage and which of the pipeline's it is: `2/4 track`."""
+        stage, stages = self.stage, self.summary.stages
+        return f"{stages.index(stage) + 1}/{len(stages)} {stage}" if stage in stages else stage
 
     @property
     def node(self) -> str:
@@ -114,7 +120,7 @@ class ProjectRow:
         return (
             Cell(terminal_text.line(summary.id)),
             state,
-            Cell(terminal_text.line(self.stage), dim=run is None),
+            Cell(terminal_text.line(self.position), dim=run is None),
             Cell(terminal_text.line(self.node) or "-", dim=not self.node),
             self._progress(run),
             Cell(duration(age) if age is not None else ""),
