@@ -77,7 +77,7 @@ def starts(broker: str, store: Store, folder: Path) -> list[Figure]:
 
 def reading(terminal: Terminal, lines: int) -> list[Figure]:
     """The long log, while nothing else happens: opened from the list, and searched. It stays open, at its start."""
-    terminal.press("/", "filter: words")
+    terminal.press("/", "ilter: words")  # the cursor stands on its first letter
     terminal.press(PROJECT, "The log that is read")
     terminal.press("\r", " open")
     end = terminal.press("\r", f"frame {lines - 1} ")
