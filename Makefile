@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
-JOBS ?= 3
+JOBS ?= 4
 # The tiers that wait longest come first, so that short tests fill the end.
 TIERS := $(wildcard tests/chaos tests/acceptance tests/integration tests/property tests/snapshot tests/unit)
 
@@ -11,7 +11,7 @@ TIERS := $(wildcard tests/chaos tests/acceptance tests/integration tests/propert
 
 help:
 	@echo "make demo    a site with two agents on this machine runs the traffic example (HEADLESS=1: no live view)"
-	@echo "make test    install what tests need (as root), then every test (JOBS=3 files side by side)"
+	@echo "make test    install what tests need (as root), then every test (JOBS=4 files side by side)"
 	@echo "make check   format, lint, types, import rules"
 	@echo "make format  put the code into its format"
 	@echo "make bench   the measurements in benchmarks/; make bench-tui: those of the full-screen program"

@@ -11,7 +11,7 @@ from unittest.mock import Mock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from winslow_tui.program.pace import AT_ONCE, MOST, PAINT_BEGINS, PAINT_ENDS, Pace, PacedOutput
+from winslow_tui.program.pace import AT_ONCE, MOST, PAINT_BEGINS, PAINT_ENDS, SPAN_SECONDS, Pace, PacedOutput
 
 
 def paints(wanted: list[float]) -> list[float]:
@@ -36,7 +36,7 @@ def test_no_second_has_more_than_ten(wanted: list[float]) -> None:
 def test_none_waits_while_the_terminal_has_rested(wanted: list[float]) -> None:
     gone = paints(wanted)
     for number, (want, went) in enumerate(zip(sorted(wanted), gone, strict=True)):
-        rested = number < AT_ONCE or want >= gone[number - AT_ONCE] + 1.0
+        rested = number < AT_ONCE or want >= gone[number - AT_ONCE] + SPAN_SECONDS
         assert went == want or not rested or (number and gone[number - 1] > want)
 
 

@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 MOST = 10
 """Paints in any second over SSH (terminal program, Rules)."""
+SPAN_SECONDS = 1.02
+"""In which there are no more than that: a paint may be 20 ms longer on its way than another."""
 AT_ONCE = 3
 """Paints after a rest that need not wait: a key and what it brings with it."""
 TURN_SECONDS = 0.1
@@ -32,10 +34,10 @@ class Pace:
 
     def due(self, now: float) -> float:
         """The moment from which on a paint may go; `now` or before: at once."""
-        last = [at for at in self._gone if now < at + 1.0]
+        last = [at for at in self._gone if now < at + SPAN_SECONDS]
         if len(last) < AT_ONCE:
             return now
-        free_again = last[0] + 1.0
+        free_again = last[0] + SPAN_SECONDS
         return last[-1] + (free_again - last[-1]) / (MOST - len(last) + 1)
 
     def went(self, now: float) -> None:
