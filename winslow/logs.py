@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import heapq
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -101,7 +102,7 @@ def _decode(line: bytes, offset: int) -> Record:
 T = TypeVar("T")
 
 
-class _LineParser(Generic[T]):
+class _LineParser(ABC, Generic[T]):
     """Whole lines from pieces of any size. `offset` is that of the first byte not yet part of a whole one."""
 
     def __init__(self, offset: int = 0) -> None:
@@ -122,8 +123,9 @@ class _LineParser(Generic[T]):
             self.offset += len(line) + 1
         return items
 
+    @abstractmethod
     def _item(self, line: bytes, offset: int) -> T:
-        raise NotImplementedError
+        """What one line is."""
 
 
 class RecordParser(_LineParser[Record]):

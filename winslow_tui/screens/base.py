@@ -88,8 +88,8 @@ class SiteScreen(Screen[None], inherit_bindings=False):
         yield Line(id="hints")
 
     def body(self) -> Iterable[Widget]:
-        """What is between the frame's lines."""
-        raise NotImplementedError  # every screen has one
+        """What is between the frame's lines; nothing, where a screen says nothing else."""
+        return ()
 
     # -- the app
 
